@@ -1,0 +1,1 @@
+"""The analysis behind the paper: faces, models, relevance, masks, statistics, claims."""

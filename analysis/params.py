@@ -1,0 +1,282 @@
+"""Typed, ranged, documented parameters of the study, and the profiles that set them.
+
+A profile is a YAML file in `profiles/`; it may inherit from another with `inherit: NAME`. Whatever a profile, a
+command line or a notebook sets is validated here before anything is computed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = ROOT / "profiles"
+DEFAULT_PROFILE = "demo"
+
+Percent = Annotated[float, Field(gt=0, lt=100)]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+Composite = Literal[
+    "epsilon",
+    "epsilon_plus",
+    "epsilon_plus_flat",
+    "epsilon_alpha2_beta1",
+    "epsilon_alpha2_beta1_flat",
+    "epsilon_gamma_box",
+]
+COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
+
+
+class ParameterError(ValueError):
+    """A parameter that is unknown, of the wrong type or out of range."""
+
+
+class Parameters(BaseModel):
+    """All parameters of the study. Immutable; equal parameters give equal results."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    profile: str = Field(DEFAULT_PROFILE, description="the profile these values started from")
+    data: str | None = Field(None, description="folder that holds the image folders and tables named below")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
+    workers: int = Field(2, ge=1, le=64, description="processes that train and explain networks side by side")
+    threads: int = Field(1, ge=1, le=64, description="threads of each process; results can differ in last digits")
+
+    faces: str = Field(
+        "procedural", description="'procedural', or a folder under `data` with one folder per identity"
+    )
+    gender_table: str | None = Field(None, description="CSV under `data`: identity,file,gender")
+    image_size: int = Field(64, ge=32, le=224, description="side of the network's input, pixels")
+    crop: int | None = Field(None, ge=16, description="central square of a photograph that is used, source pixels")
+    identities: int = Field(30, ge=2, le=2000, description="people in the identity task (procedural faces)")
+    views: int = Field(30, ge=6, le=500, description="images of each of them (procedural faces)")
+    gender_people: int = Field(300, ge=10, le=20000, description="other people, for the gender task (procedural)")
+    gender_views: int = Field(4, ge=1, le=100, description="images of each of those (procedural faces)")
+    minimum_images: int = Field(
+        20, ge=4, description="images a person needs for the identity task (photographs)"
+    )
+    maximum_images: int = Field(25, ge=4, description="images used of one person at most (photographs)")
+    stimulus_seed: int = Field(0, ge=0, description="seed of procedural stimuli and of the splits")
+    validation_share: Share = Field(0.15, description="share of images (identity) or people (gender) to validate")
+    test_share: Share = Field(0.25, description="share of images (identity) or people (gender) to test")
+
+    width: float = Field(0.125, gt=0, le=1, description="channels relative to the full VGG-16")
+    batch_norm: bool = Field(True, description="train with batch normalisation (merged before explaining)")
+
+    pretrainings: dict[str, str] = Field(
+        {"objects": "procedural:objects", "faces": "procedural:faces"},
+        description="label -> 'procedural:objects', 'procedural:faces', 'none', or a folder under `data`",
+    )
+    pretraining_classes: int = Field(40, ge=2, description="people in procedural face pretraining")
+    pretraining_views: int = Field(80, ge=4, description="images per class in procedural pretraining")
+    pretraining_samples: int = Field(
+        40000, ge=64, description="images shown during each pretraining, the same number for every pretraining"
+    )
+    pretraining_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of pretraining")
+    pretraining_runs: int = Field(
+        1, ge=1, le=20, description="independent pretraining runs; seed s finetunes run s modulo this number"
+    )
+
+    tasks: tuple[Literal["gender", "identity"], ...] = Field(
+        ("gender", "identity"), min_length=1, description="finetuning tasks"
+    )
+    seeds: int = Field(3, ge=2, le=50, description="random initialisations (head, data order) of each cell")
+    scope: Literal["head", "classifier", "all"] = Field("all", description="layers that finetuning changes")
+    finetuning_samples: dict[Literal["gender", "identity"], int] = Field(
+        {"gender": 10000, "identity": 12000}, description="images shown during finetuning, per task"
+    )
+    finetuning_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of finetuning")
+    weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
+    batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
+    augment: bool = Field(False, description="mirror, shift and scale training images at random")
+
+    composite: Composite = Field("epsilon_plus", description="LRP composite: which rule each layer uses")
+    explain: Literal["predicted", "true"] = Field("predicted", description="the class whose logit is explained")
+    explained_images: int = Field(120, ge=4, le=100000, description="held-out images explained, at most")
+
+    ranking: Literal["signed", "positive", "absolute"] = Field(
+        "positive", description="how relevance orders pixels"
+    )
+    fill: Literal["mean", "blur", "noise", "grey"] = Field("mean", description="what masked pixels become")
+    percents: tuple[Percent, ...] = Field(
+        (2.0, 5.0, 10.0, 20.0, 40.0, 70.0), min_length=2, description="share of pixels kept or removed, %"
+    )
+    transfer_percents: tuple[Percent, ...] = Field(
+        (5.0, 10.0, 20.0), min_length=1, description="share of pixels kept when maps are tested on other models, %"
+    )
+    measure: Literal["accuracy", "probability", "logit"] = Field(
+        "probability", description="performance of a masked image: for its true class"
+    )
+    transfer_control: Literal["random", "blobs", "centre", "average", "other_image"] = Field(
+        "blobs", description="the control mask that a transfer of 0 refers to"
+    )
+    overlap_percent: Percent = Field(10.0, description="share of top pixels compared between maps, %")
+
+    resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
+    permutations: int = Field(5000, ge=100, le=1000000, description="random permutations, where not exact")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of intervals")
+    accuracy_margin: float = Field(0.05, gt=0, lt=0.5, description="accuracies this close count as comparable")
+    transfer_margin: float = Field(
+        0.5, ge=0, lt=1, description="share of the own map's benefit that counts as 'generally stable'"
+    )
+    asymmetry_margin: float = Field(0.05, ge=0, lt=1, description="transfer differences below this do not count")
+
+    ratings: tuple[str, ...] = Field((), description="CSVs under `data` with pairwise ratings; none: simulated")
+    ratings_columns: tuple[str, str, str] = Field(("a", "b", "value"), description="item, item, rating")
+    ratings_direction: Literal["dissimilarity", "similarity"] = Field(
+        "dissimilarity", description="what a high rating means"
+    )
+    ratings_names: str | None = Field(None, description="CSV under `data`: rated stimulus, identity")
+    raters: int = Field(12, ge=2, le=1000, description="simulated observers")
+    rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
+    observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return values
+
+    @field_validator("percents", "transfer_percents")
+    @classmethod
+    def _ascending(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if list(values) != sorted(set(values)):
+            raise ValueError("must ascend without repeats")
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Parameters:
+        if len(self.pretrainings) < 1:
+            raise ValueError("pretrainings: name at least one")
+        if self.faces == "procedural" and self.rated_identities > self.identities:
+            raise ValueError(
+                f"rated_identities={self.rated_identities}: at most identities={self.identities} can be rated"
+            )
+        if missing := set(self.tasks) - set(self.finetuning_samples):
+            raise ValueError(f"finetuning_samples: no entry for {sorted(missing)}")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks={list(self.tasks)}: each task once")
+        if self.minimum_images > self.maximum_images:
+            raise ValueError(f"minimum_images={self.minimum_images} exceeds maximum_images={self.maximum_images}")
+        folders = [v for v in self.pretrainings.values() if not is_built_in(v)]
+        if self.faces != "procedural":
+            folders.append(self.faces)
+        if folders and self.data is None:
+            raise ValueError(f"data: needed, because {folders[0]!r} is a folder; give DATA=path or --data path")
+        return self
+
+    def inputs(self, *names: str) -> dict[str, Any]:
+        """The named parameters as a plain dict, for the key of a stored result."""
+        return {name: getattr(self, name) for name in names}
+
+    def path(self, name: str) -> Path:
+        """A folder or table named by a parameter, under `data`."""
+        path = Path(self.data or ".").expanduser() / name
+        if not path.exists():
+            raise ParameterError(f"{name!r}: no such file or folder under data={self.data!r} ({path})")
+        return path
+
+    def as_json(self) -> str:
+        """Every value, as one line of JSON with sorted keys."""
+        return json.dumps(self.model_dump(), sort_keys=True)
+
+
+def is_built_in(source: str) -> bool:
+    """Whether a pretraining source needs no folder of the user's."""
+    return source == "none" or source.startswith("procedural:")
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that exist."""
+    return sorted(path.stem for path in PROFILES.glob("*.yml"))
+
+
+def _read_profile(name: str) -> dict[str, Any]:
+    path = PROFILES / f"{name}.yml"
+    if not isinstance(name, str) or not path.is_file():
+        raise ParameterError(f"profile={name!r}: no such profile; there are {', '.join(profiles())}")
+    values = yaml.safe_load(path.read_text()) or {}
+    parent = values.pop("inherit", None)
+    return (_read_profile(parent) if parent else {}) | values
+
+
+def load(profile: str = DEFAULT_PROFILE, data: str | Path | None = None, **overrides: Any) -> Parameters:
+    """Parameters of a profile with `overrides` on top.
+
+    Args:
+        profile: a file name in `profiles/`, without the ending.
+        data: the user's data folder; stored as an absolute path.
+        overrides: values of single parameters; None means "as in the profile".
+
+    Raises:
+        ParameterError: one message that names every bad parameter, its value and what is allowed.
+    """
+    values = _read_profile(profile)
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    values["profile"] = profile
+    data = data if data is not None else values.get("data")
+    if data is not None:
+        values["data"] = str(Path(data).expanduser().resolve())
+    try:
+        return Parameters(**values)
+    except ValidationError as error:
+        raise ParameterError("\n".join(_explain(e) for e in error.errors())) from None
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`name=value` strings, values read as YAML, as a dict."""
+    values = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ParameterError(f"{text!r}: write a parameter as name=value")
+        values[name.strip()] = yaml.safe_load(value)
+    return values
+
+
+def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
+    """Parameters from a notebook's variables: its `parameters` cell and what papermill injected.
+
+    Papermill injects unknown parameters without complaint, so every public literal in the notebook's
+    namespace must be a parameter here.
+
+    Raises:
+        ParameterError: a variable that is no parameter, or a value that is not allowed.
+    """
+    ours = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in {"In", "Out"}
+        and isinstance(value, str | int | float | bool | list | tuple | dict | None)
+    }
+    profile = ours.pop("profile", None) or os.environ.get("ANALYSIS_PROFILE", DEFAULT_PROFILE)
+    return load(profile, ours.pop("data", None) or os.environ.get("ANALYSIS_DATA"), **ours)
+
+
+def describe(name: str) -> str:
+    """One line on a parameter: what it means and what it may be."""
+    field = Parameters.model_fields[name]
+    limits = ", ".join(str(m) for m in field.metadata if not callable(m))
+    kind = str(field.annotation).replace("typing.", "")
+    return f"{name} ({kind}{', ' + limits if limits else ''}): {field.description}"
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    where = [str(part) for part in error["loc"]]
+    if not where:
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = where[0]
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, Parameters.model_fields, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{name}={error['input']!r}: unknown parameter{hint} Known: {', '.join(Parameters.model_fields)}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{'.'.join(where)}={error['input']!r}: {message}. Allowed: {describe(name)}"

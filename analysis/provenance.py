@@ -1,0 +1,96 @@
+"""What made a result: the code it depends on, the versions, the machine, the commit."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from analysis.params import ROOT
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "xarray", "zarr", "rsatoolbox", "captum", "altair")
+
+
+def digest(value: Any) -> str:
+    """A short stable hash of anything JSON can hold (tuples count as lists)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+@cache
+def code(*modules: str) -> str:
+    """Hash of the named modules of `analysis` and of everything in `analysis` they import.
+
+    Comments, docstrings and formatting do not count, so editing those recomputes nothing.
+    """
+    seen: dict[str, str] = {}
+    waiting = [f"analysis.{module}" for module in modules]
+    while waiting:
+        name = waiting.pop()
+        path = _source(name)
+        if name in seen or path is None:
+            continue
+        tree = _without_docstrings(ast.parse(path.read_text()))
+        seen[name] = ast.dump(tree)
+        waiting += _imports(tree)
+    return digest(sorted(seen.items()))
+
+
+def _source(name: str) -> Path | None:
+    path = ROOT.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _imports(tree: ast.AST) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if name.startswith("analysis.")]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and body and ast.get_docstring(node) is not None:
+            node.body = body[1:]
+    return tree
+
+
+@cache
+def commit() -> str:
+    """The git commit of the project, with '+' if tracked files differ from it; 'unknown' outside git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        dirty = git("status", "--porcelain", "--untracked-files=no").strip()
+        return git("rev-parse", "HEAD").strip() + ("+" if dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Versions and machine, for manifests."""
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
