@@ -1,0 +1,180 @@
+"""The book: execute what changed, render if anything did, write down what was done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from analysis import params, provenance
+from analysis.book import records
+from analysis.book.sections import LOCK, Section, find, sections
+from analysis.params import ROOT, Parameters
+
+BUILD = ROOT / "_build"
+
+
+class BuildError(RuntimeError):
+    """The book could not be built; the message says which section or page, and why."""
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Where one build keeps its things."""
+
+    root: Path
+
+    def notebook(self, section: Section) -> Path:
+        return self.root / "notebooks" / f"{section.name}.ipynb"
+
+    def record(self, section: Section) -> Path:
+        return self.root / "records" / f"{section.name}.json"
+
+    def lock(self) -> FileLock:
+        """A lock that one build at a time holds; the system frees it even when a build is killed."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"another build is writing {self.root.relative_to(ROOT)}: waiting for it to end", flush=True)
+            lock.acquire()
+        return lock
+
+
+def build(profile: str, data: str | None = None) -> Path:
+    """Make the book with one profile; return its front page.
+
+    Raises:
+        ParameterError: the profile is wrong. Nothing was computed.
+        BuildError: a cell failed, or a page could not be rendered. What was finished is kept.
+    """
+    parameters = params.load(profile, data)
+    folder = _Folder(BUILD / profile)
+    with folder.lock():
+        ran = [_execute(section, parameters, {}, folder) for section in _running_order()]
+        if any(ran) or not all((folder.root / name).is_file() for name in ("claims.json", "manifest.json")):
+            _write_results(parameters, folder)
+        _render(folder)
+    return folder.root / "html" / "index.html"
+
+
+def run_section(name: str, profile: str, data: str | None, overrides: Mapping[str, Any]) -> dict[str, Path]:
+    """Execute and render one section with changed parameters, computing only what they affect.
+
+    Returns:
+        `notebook`, `page` and `results`, the paths of what was made.
+
+    Raises:
+        ParameterError, ValueError: a parameter or the section is wrong. Nothing was computed.
+        BuildError: a cell failed, or the page could not be rendered.
+    """
+    section = find(name)
+    parameters = params.load(profile, data, **overrides)
+    folder = _Folder(BUILD / "runs" / f"{name}-{provenance.digest(parameters.model_dump())[:8]}")
+    with folder.lock():
+        _execute(section, parameters, overrides, folder)
+        record = records.read_json(folder.record(section))
+        _publish(folder, {name: folder.notebook(section)}, {name: records.ending(section, record)}, {}, strict=False)
+    return {
+        "notebook": folder.notebook(section),
+        "page": folder.root / "html" / f"{name}.html",
+        "results": _open_study(parameters).store.root,
+    }
+
+
+def status(profile: str, data: str | None = None) -> list[dict[str, Any]]:
+    """For each section: its state (`current`, `out of date`, `failed` or `not run`), seconds and peak memory."""
+    parameters = params.load(profile, data)
+    folder = _Folder(BUILD / profile)
+    rows = []
+    for section in sections():
+        record = records.read_json(folder.record(section))
+        if folder.notebook(section).with_suffix(".failed.ipynb").is_file():
+            state = "failed"
+        elif not record:
+            state = "not run"
+        else:
+            state = "current" if record["key"] == section.key(parameters, {}) else "out of date"
+        rows.append({"section": section.name, "state": state} | {k: record.get(k) for k in ("seconds", "peak_memory_mb")})
+    return rows
+
+
+def _running_order() -> list[Section]:
+    """The front page sums up the others, so it runs last."""
+    front, *chapters = sections()
+    return [*chapters, front]
+
+
+def _execute(section: Section, parameters: Parameters, overrides: Mapping[str, Any], folder: _Folder) -> bool:
+    """Execute a section unless what is there is current; whether it ran."""
+    key = section.key(parameters, dict(overrides))
+    if records.read_json(folder.record(section)).get("key") == key and folder.notebook(section).is_file():
+        return False
+    from analysis.book.execute import SectionFailed, execute  # papermill takes a second to import
+
+    print(f"{section.name}: running", flush=True)
+    injected = {"profile": parameters.profile, "data": parameters.data, **overrides}
+    try:
+        cost = execute(section, {k: v for k, v in injected.items() if v is not None}, folder.notebook(section))
+    except SectionFailed as error:
+        raise BuildError(str(error)) from None
+    records.write_json(folder.record(section), records.record(key, parameters, overrides, cost))
+    print(f"{section.name}: {records.duration(cost['seconds'])}, {cost['peak_memory_mb']} MB", flush=True)
+    return True
+
+
+def _open_study(parameters: Parameters) -> Any:
+    from analysis.study import Study  # torch takes seconds to import
+
+    return Study(parameters)
+
+
+def _write_results(parameters: Parameters, folder: _Folder) -> None:
+    study = _open_study(parameters)
+    done = {section.name: records.read_json(folder.record(section)) for section in sections()}
+    records.write_json(folder.root / "claims.json", study.ledger())
+    records.write_json(folder.root / "manifest.json", records.manifest(parameters, done, study.input_hashes()))
+
+
+def _render(folder: _Folder) -> None:
+    book = sections()
+    done = {section.name: records.read_json(folder.record(section)) for section in book}
+    notebooks = {section.name: folder.notebook(section) for section in book}
+    endings = {section.name: records.ending(section, done[section.name]) for section in book}
+    _publish(folder, notebooks, endings, {"status": records.status_page(book, done)}, strict=True)
+
+
+def _publish(
+    folder: _Folder, notebooks: Mapping[str, Path], endings: Mapping[str, str], pages: Mapping[str, str], strict: bool
+) -> None:
+    """Render, unless the pages that are there were made from the very same things."""
+    from analysis.book import render
+
+    files = [*notebooks.values(), *render.inputs(), LOCK]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    key = provenance.digest([hashes, list(notebooks), endings, pages])
+    stamp = folder.root / "html" / ".key"
+    if stamp.is_file() and stamp.read_text() == key:
+        return
+    print("rendering the pages", flush=True)
+    site = folder.root / "site"
+    render.stage(site, notebooks, endings, pages)
+    try:
+        finished = render.render(site, folder.root / ".render", strict)
+    except render.RenderFailed as error:
+        raise BuildError(str(error)) from None
+    (finished / ".key").write_text(key)
+    render.publish(finished, folder.root / "html")
+
+
+def summary(front_page: Path) -> str:
+    """Two lines for the end of a build."""
+    manifest = json.loads((front_page.parents[1] / "manifest.json").read_text())
+    total = records.duration(manifest["seconds"])
+    return f"{len(manifest['sections'])} sections, {total} of computing\nopen {front_page.relative_to(ROOT)}"

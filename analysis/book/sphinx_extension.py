@@ -1,0 +1,196 @@
+"""Sphinx extension: figures from notebook outputs, formulas as MathML, and nothing from the network.
+
+Named in `_config.yml`; `FigureRenderer` is also a `myst_nb.mime_renderers` entry point (pyproject.toml).
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import html
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+import vl_convert
+from docutils import nodes
+from myst_nb.core.render import MimeData, NbElementRenderer, create_figure_context
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+from analysis.figures.show import MIME
+from analysis.params import ROOT
+
+STATIC = ROOT / "book" / "_static"
+VEGA_LITE = "6.4"
+TABLE_ROWS = 60
+
+logger = logging.getLogger(__name__)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_display_math, None))
+    app.connect("config-inited", _add_static)
+    app.connect("builder-inited", _write_vega)
+    app.connect("html-page-context", _load_vega)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class FigureRenderer:
+    """Turns an output of `analysis.figures` into a numbered figure."""
+
+    mime_priority_overrides = [("*", MIME, 1)]
+
+    @staticmethod
+    def handle_mime(renderer: NbElementRenderer, data: MimeData, inline: bool) -> list[nodes.Element] | None:
+        """Docutils nodes for a figure; None for any other output."""
+        if data.mime_type != MIME:
+            return None
+        figure = data.content
+        build = {"chart": _chart, "images": _image_table}[figure["kind"]]
+        document, holder = renderer.renderer, nodes.Element()
+        options = {"name": figure["name"], "caption": figure["caption"]}
+        with document.current_node_context(holder), create_figure_context(document, options, data.line):
+            document.current_node.extend(build(renderer, figure))
+        return holder.children
+
+
+def _chart(renderer: NbElementRenderer, figure: dict[str, Any]) -> list[nodes.Node]:
+    name, spec, alt = figure["name"], figure["spec"], html.escape(figure["alt"], quote=True)
+    # "<" is escaped so that no text in the data can close the script element
+    text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
+    live = (
+        f'<div class="chart" id="chart-{name}" role="img" aria-label="{alt}"></div>'
+        f'<script type="application/json" data-chart="chart-{name}">{text}</script>'
+    )
+    picture = nodes.image(uri=_write(renderer, f"{name}.svg", figure["svg"].encode()), alt=figure["alt"])
+    picture["classes"].append("chart-static")
+    picture["candidates"] = {"*": picture["uri"]}
+    tables = list(spec.get("datasets", {}).values())
+    return [_raw(live), picture, *_data(renderer, name, spec, figure["svg"], tables)]
+
+
+def _data(
+    renderer: NbElementRenderer, name: str, spec: dict[str, Any], svg: str, tables: list[list[dict[str, Any]]]
+) -> list[nodes.Node]:
+    links = nodes.paragraph(classes=["chart-links"])
+    files = {f"{name}-{i}.csv" if i else f"{name}.csv": _csv(rows) for i, rows in enumerate(tables)}
+    files |= {f"{name}.vl.json": json.dumps(spec, indent=1), f"{name}.svg": svg}
+    labels = ["data (CSV)"] * len(tables) + ["specification (Vega-Lite)", "picture (SVG)"]
+    for label, (file, text) in zip(labels, files.items(), strict=True):
+        uri = _write(renderer, file, text.encode())
+        links += addnodes.download_reference("", "", nodes.literal("", label), reftarget=uri, refdoc=_doc(renderer))
+        links += nodes.Text(" ")
+    rows = "".join(_table(table) for table in tables)
+    open_, close = '<details class="chart-data"><summary>Data and downloads</summary>', "</details>"
+    return [_raw(open_), links, _raw(rows + close)]
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    columns = list(rows[0])
+    head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(_number(row.get(c)))}</td>" for c in columns) + "</tr>"
+        for row in rows[:TABLE_ROWS]
+    )
+    more = f"<p>The first {TABLE_ROWS} of {len(rows)} rows; the CSV file has all.</p>" if len(rows) > TABLE_ROWS else ""
+    return f'<div class="table-scroll" tabindex="0" role="region" aria-label="data"><table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
+
+
+def _image_table(renderer: NbElementRenderer, figure: dict[str, Any]) -> list[nodes.Node]:
+    columns, rows = figure["columns"], figure["rows"]
+    table = nodes.table(classes=["image-grid"])
+    group = nodes.tgroup(cols=len(columns) + 1)
+    table += group
+    group += [nodes.colspec(colwidth=1, stub=index == 0) for index in range(len(columns) + 1)]
+    head = nodes.thead()
+    head += _row([nodes.Text(""), *(nodes.Text(c) for c in columns)])
+    body = nodes.tbody()
+    for label, images in zip(rows, figure["images"], strict=True):
+        cells: list[nodes.Node] = [nodes.Text(label)]
+        for column, png in zip(columns, images, strict=True):
+            content = base64.b64decode(png)
+            file = f"{hashlib.blake2b(content, digest_size=10).hexdigest()}.png"
+            uri = _write(renderer, file, content)
+            cells.append(nodes.image(uri=uri, alt=f"{label}, {column}", candidates={"*": uri}))
+        body += _row(cells)
+    group += [head, body]
+    return [_raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>'), table]
+
+
+def _row(cells: list[nodes.Node]) -> nodes.row:
+    row = nodes.row()
+    for cell in cells:
+        entry, paragraph = nodes.entry(), nodes.paragraph()
+        paragraph += cell
+        entry += paragraph
+        row += entry
+    return row
+
+
+def _raw(text: str) -> nodes.raw:
+    return nodes.raw("", text, format="html")
+
+
+def _write(renderer: NbElementRenderer, file: str, content: bytes) -> str:
+    return renderer.write_file(["figures", file], content, overwrite=True)
+
+
+def _doc(renderer: NbElementRenderer) -> str:
+    return renderer.renderer.sphinx_env.docname
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _mathml(node: nodes.math | nodes.math_block, display: str) -> str:
+    return latex2mathml.converter.convert(node.astext(), display=display)
+
+
+def _inline_math(writer: Any, node: nodes.math) -> None:
+    writer.body.append(_mathml(node, "inline"))
+    raise nodes.SkipNode
+
+
+def _display_math(writer: Any, node: nodes.math_block) -> None:
+    writer.body.append(writer.starttag(node, "div", CLASS="math-block"))
+    writer.body.append(_mathml(node, "block"))
+    if node.get("number"):
+        writer.body.append(f'<span class="eqno">({node["number"]})</span>')
+    writer.body.append("</div>\n")
+    raise nodes.SkipNode
+
+
+def _add_static(app: Sphinx, config: Any) -> None:
+    config.html_static_path.append(str(STATIC))
+    config.html_math_renderer = "mathml"
+    app.add_css_file("paper.css")
+
+
+def _write_vega(app: Sphinx) -> None:
+    """Vega, Vega-Lite and Vega-Embed as one script, wrapped so that it leaves no other names behind."""
+    if app.builder.format == "html":
+        bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+        target = Path(app.outdir) / "_static" / "vega.js"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(f"(function () {{\n{bundle}\n}})();\n")
+
+
+def _load_vega(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    if doctree is not None and any('class="chart"' in raw.astext() for raw in doctree.findall(nodes.raw)):
+        app.add_js_file("vega.js", loading_method="defer")
+        app.add_js_file("charts.js", loading_method="defer")
