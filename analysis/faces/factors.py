@@ -1,0 +1,233 @@
+"""What a face is made of (identity factors) and what an image of it adds (views).
+
+An identity is a vector of named factors in standard units: each is normal with unit variance within a
+gender, and `shift` is the male mean minus the female mean (Cohen's d, the shift being split evenly).
+A view holds everything that differs between two images of one person. Identity i depends only on
+(seed, i) and view v of identity i only on (seed, i, v), so asking for more never changes earlier ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+GENDERS = ("female", "male")
+
+
+class Factor(NamedTuple):
+    """One identity factor: the part it changes, Cohen's d (male minus female), and what a high value means."""
+
+    name: str
+    part: str
+    shift: float
+    description: str
+
+
+class View(NamedTuple):
+    """One nuisance variable: mean, standard deviation, limits, unit and meaning."""
+
+    name: str
+    mean: float
+    spread: float
+    low: float
+    high: float
+    description: str
+
+
+FACTORS: tuple[Factor, ...] = (
+    Factor("face_width", "skin", 0.4, "wider head"),
+    Factor("face_length", "skin", 0.3, "longer lower face"),
+    Factor("cheek", "skin", -0.5, "fuller cheeks"),
+    Factor("ear_size", "skin", 0.3, "larger ears"),
+    Factor("neck_width", "skin", 0.9, "thicker neck"),
+    Factor("skin_tone", "skin", 0.0, "lighter skin, over the natural range"),
+    Factor("skin_warmth", "skin", 0.0, "yellower rather than pinker undertone"),
+    Factor("freckles", "skin", 0.0, "more freckles (none below 0.5)"),
+    Factor("mole", "skin", 0.0, "position of a mole (none between -0.6 and 0.6)"),
+    Factor("age", "skin", 0.0, "deeper folds and lines"),
+    Factor("jaw_width", "jaw", 1.0, "wider, squarer jaw"),
+    Factor("chin_width", "jaw", 0.6, "broader chin"),
+    Factor("chin_length", "jaw", 0.5, "longer chin"),
+    Factor("beard", "jaw", 1.4, "denser beard (none below 0.6)"),
+    Factor("brow_thickness", "brows", 1.2, "thicker brows"),
+    Factor("brow_height", "brows", -0.8, "brows further above the eyes"),
+    Factor("brow_arch", "brows", -0.7, "more arched brows"),
+    Factor("brow_angle", "brows", 0.0, "outer ends raised"),
+    Factor("brow_spacing", "brows", 0.0, "brows further apart"),
+    Factor("brow_colour", "brows", 0.3, "darker brows"),
+    Factor("eye_size", "eyes", -0.7, "larger eyes"),
+    Factor("eye_spacing", "eyes", 0.0, "eyes further apart"),
+    Factor("eye_tilt", "eyes", -0.3, "outer corners raised"),
+    Factor("eye_opening", "eyes", -0.3, "rounder eyes, higher upper lid"),
+    Factor("eye_depth", "eyes", 0.6, "deeper sockets"),
+    Factor("lashes", "eyes", -1.1, "darker lash line"),
+    Factor("iris_colour", "eyes", 0.0, "from brown over green to blue"),
+    Factor("glasses", "eyes", 0.0, "glasses (none below 1)"),
+    Factor("nose_length", "nose", 0.4, "longer nose"),
+    Factor("nose_width", "nose", 0.7, "wider nostrils and tip"),
+    Factor("nose_bridge", "nose", 0.5, "wider, more prominent bridge"),
+    Factor("mouth_width", "mouth", 0.3, "wider mouth"),
+    Factor("mouth_height", "mouth", 0.0, "mouth closer to the nose"),
+    Factor("lip_thickness", "mouth", -0.8, "fuller lips"),
+    Factor("lip_bow", "mouth", -0.3, "stronger cupid's bow"),
+    Factor("lip_colour", "mouth", -1.0, "redder lips"),
+    Factor("moustache", "mouth", 1.2, "denser moustache (none below 0.7)"),
+    Factor("hair_length", "hair", -1.4, "from cropped to below the shoulders"),
+    Factor("hair_volume", "hair", -0.4, "more volume"),
+    Factor("hair_lightness", "hair", 0.0, "from black over brown to blond"),
+    Factor("hair_redness", "hair", 0.0, "redder hair"),
+    Factor("hair_grey", "hair", 0.0, "greyer hair (none below 0.8)"),
+    Factor("hair_curl", "hair", -0.2, "curlier hair"),
+    Factor("hair_parting", "hair", 0.0, "parting further to the image's right"),
+    Factor("hair_fringe", "hair", -0.5, "longer fringe"),
+    Factor("hair_recession", "hair", 0.7, "receding temples"),
+)
+
+VIEWS: tuple[View, ...] = (
+    View("yaw", 0.0, 9.0, -25.0, 25.0, "head turned to the image's right, degrees"),
+    View("pitch", 0.0, 6.0, -15.0, 15.0, "head turned down, degrees"),
+    View("roll", 0.0, 4.5, -15.0, 15.0, "head tilted clockwise, degrees"),
+    View("scale", 1.0, 0.05, 0.8, 1.2, "size of the head, 1 = normal"),
+    View("shift_x", 0.0, 0.05, -0.2, 0.2, "position to the right, half frames"),
+    View("shift_y", 0.0, 0.05, -0.2, 0.2, "position downwards, half frames"),
+    View("light_x", 0.0, 0.6, -1.2, 1.2, "light from the image's right, tangent"),
+    View("light_y", -0.5, 0.35, -1.2, 0.4, "light from below, tangent"),
+    View("light_contrast", 0.5, 0.15, 0.15, 0.85, "share of directed rather than ambient light"),
+    View("light_warmth", 0.0, 1.0, -2.5, 2.5, "yellower rather than bluer light, standard units"),
+    View("exposure", 0.0, 0.13, -0.35, 0.35, "brighter picture, natural log"),
+    View("smile", 0.3, 0.4, -0.5, 1.2, "corners of the mouth raised"),
+    View("mouth_open", -0.15, 0.3, 0.0, 0.8, "mouth opened"),
+    View("brow_raise", 0.0, 0.5, -1.0, 1.3, "brows raised"),
+    View("eye_closure", 0.0, 0.2, 0.0, 0.8, "eyelids closed, 1 = shut"),
+    View("gaze_x", 0.0, 0.4, -1.0, 1.0, "gaze to the image's right"),
+    View("gaze_y", 0.0, 0.25, -0.7, 0.7, "gaze downwards"),
+    View("background_red", 0.5, 0.25, 0.05, 0.95, "background colour, 0 to 1"),
+    View("background_green", 0.5, 0.22, 0.05, 0.95, "background colour, 0 to 1"),
+    View("background_blue", 0.5, 0.25, 0.05, 0.95, "background colour, 0 to 1"),
+    View("background_slope", 0.0, 0.2, -0.5, 0.5, "background brighter on one side"),
+    View("background_angle", 0.0, 100.0, -180.0, 180.0, "direction of that side, degrees"),
+    View("background_texture", 0.1, 0.1, 0.0, 0.35, "contrast of the background's pattern"),
+    View("background_place", 0.0, 1.0, -3.0, 3.0, "which piece of the pattern is seen"),
+    View("clothes_red", 0.4, 0.25, 0.03, 0.97, "colour of the clothes, 0 to 1"),
+    View("clothes_green", 0.4, 0.22, 0.03, 0.97, "colour of the clothes, 0 to 1"),
+    View("clothes_blue", 0.45, 0.25, 0.03, 0.97, "colour of the clothes, 0 to 1"),
+    View("collar", 0.0, 1.0, -2.5, 2.5, "depth of the neckline, standard units"),
+    View("blur", 0.35, 0.15, 0.0, 0.9, "blur, standard deviation in 64ths of the picture"),
+    View("noise", 3.0, 1.5, 0.0, 9.0, "sensor noise, standard deviation in grey levels"),
+    View("noise_seed", 0.0, 0.0, 0.0, 2.0**24 - 1, "which sample of sensor noise (a whole number)"),
+)
+
+FACTOR_NAMES = tuple(f.name for f in FACTORS)
+VIEW_NAMES = tuple(v.name for v in VIEWS)
+PARTS = ("background", "skin", "jaw", "brows", "eyes", "nose", "mouth", "hair")
+PART_FACTORS: dict[str, tuple[str, ...]] = {
+    part: tuple(f.name for f in FACTORS if f.part == part) for part in PARTS if part != "background"
+}
+# `variation` leaves the background, the clothes and the noise seed as they are.
+_SCALED_VIEWS = VIEW_NAMES[: VIEW_NAMES.index("background_red")] + ("blur", "noise")
+
+
+def check_count(name: str, value: int, low: int) -> int:
+    """`value` as an int; ValueError naming it unless it is a whole number of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise ValueError(f"{name} must be a whole number of at least {low}, got {value!r}")
+    return int(value)
+
+
+def sample_identities(
+    identities: int,
+    seed: int,
+    *,
+    first_identity: int = 0,
+    evidence: Sequence[str] | None = None,
+    shift: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Factors (identities, factor) float32 in standard units, and genders (identities,) str.
+
+    `evidence` names the parts whose factors differ between the genders (default: all parts), so that
+    `("brows",)` plants the gender in the brows alone; `shift` multiplies every Cohen's d. Identities
+    2k and 2k+1 have opposite genders, in an order drawn from the seed. Raises ValueError for counts
+    below 1 (first identity and seed: below 0) and for an unknown part.
+    """
+    check_count("identities", identities, 1)
+    check_count("first_identity", first_identity, 0)
+    check_count("seed", seed, 0)
+    parts = tuple(PART_FACTORS) if evidence is None else tuple(evidence)
+    for part in parts:
+        if part not in PART_FACTORS:
+            raise ValueError(f"unknown part {part!r}; the parts with factors are {', '.join(PART_FACTORS)}")
+    half = np.array([shift * f.shift / 2 if f.part in parts else 0.0 for f in FACTORS])
+    factors = np.empty((identities, len(FACTORS)), np.float32)
+    male = np.empty(identities, bool)
+    for row in range(identities):
+        i = first_identity + row
+        male[row] = (i + np.random.default_rng([seed, i // 2, 1]).integers(2)) % 2 == 1
+        noise = np.random.default_rng([seed, i, 2]).standard_normal(len(FACTORS))
+        factors[row] = noise + (half if male[row] else -half)
+    return factors, np.array(GENDERS)[male.astype(int)]
+
+
+def sample_views(
+    identities: int, views: int, seed: int, *, first_identity: int = 0, variation: float = 1.0
+) -> np.ndarray:
+    """Nuisance variables (identities * views, view) float32, identity-major, in the units of VIEWS.
+
+    `variation` multiplies how far pose, light, expression, scale, position, blur and noise stray from their
+    means: 0 gives every image the same frontal, evenly lit, neutral view (backgrounds and clothes still vary),
+    2 doubles the spread up to the limits. Raises ValueError for counts below 1 and a negative `variation`.
+    """
+    check_count("identities", identities, 1)
+    check_count("views", views, 1)
+    check_count("first_identity", first_identity, 0)
+    check_count("seed", seed, 0)
+    if not variation >= 0:
+        raise ValueError(f"variation must be 0 or more, got {variation!r}")
+    mean, spread, low, high = np.array([v[1:5] for v in VIEWS]).T
+    spread = spread * np.where(np.isin(VIEW_NAMES, _SCALED_VIEWS), variation, 1.0)
+    seeded = VIEW_NAMES.index("noise_seed")
+    table = np.empty((identities * views, len(VIEWS)), np.float32)
+    for row in range(len(table)):
+        rng = np.random.default_rng([seed, first_identity + row // views, row % views, 3])
+        table[row] = np.clip(mean + spread * rng.standard_normal(len(VIEWS)), low, high)
+        table[row, seeded] = rng.integers(2**24)
+    return table
+
+
+def override(factors: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A copy of `factors` (identity, factor) with the named columns set to `values` (a scalar or one per row).
+
+    Raises ValueError for a name that is not in FACTORS, a wrong length, or a value that is not finite.
+    """
+    factors = factors.copy()
+    for name, value in values.items():
+        if name not in FACTOR_NAMES:
+            raise ValueError(f"unknown factor {name!r}; the factors are {', '.join(FACTOR_NAMES)}")
+        value = np.asarray(value, np.float32)
+        if value.shape not in ((), (len(factors),)):
+            raise ValueError(
+                f"factor {name!r} needs one value or {len(factors)} (one per identity), got shape {value.shape}"
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(f"factor {name!r} has a value that is not finite: {value}")
+        factors[:, FACTOR_NAMES.index(name)] = value
+    return factors
+
+
+def swap_parts(factors: np.ndarray, donors: np.ndarray, parts: Sequence[str]) -> np.ndarray:
+    """A copy of `factors` (row, factor) with the factors of `parts` taken from `donors` (same shape).
+
+    Rendering both with the same views changes only what those parts cause. Raises ValueError for an unknown
+    part or shapes that differ.
+    """
+    factors, donors = np.asarray(factors), np.asarray(donors)
+    if factors.shape != donors.shape:
+        raise ValueError(
+            f"factors and donors must have the same shape, got {factors.shape} and {donors.shape}"
+        )
+    swapped = factors.copy()
+    for part in parts:
+        if part not in PART_FACTORS:
+            raise ValueError(f"unknown part {part!r}; the parts with factors are {', '.join(PART_FACTORS)}")
+        columns = [FACTOR_NAMES.index(name) for name in PART_FACTORS[part]]
+        swapped[:, columns] = donors[:, columns]
+    return swapped

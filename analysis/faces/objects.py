@@ -1,0 +1,158 @@
+"""Procedural objects for pretraining: classes of everyday things as varied in their views as the faces."""
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from .drawing import (
+    CHUNK_PIXELS,
+    background,
+    camera,
+    cover,
+    difference,
+    grid,
+    over,
+    shade,
+    soft,
+    texture,
+    turn,
+)
+from .factors import check_count
+from .shapes import CLASSES, Draw, Layer, either
+
+SMALLEST = 16
+_VIEW = 64  # random numbers of an image's view, then those of its shape
+_SHAPE = 24
+
+
+def make_objects(images_per_class: int, size: int, seed: int, classes: int | None = None) -> xr.Dataset:
+    """`images_per_class` pictures of `size` x `size` pixels of each of the first `classes` classes (default: all).
+
+    Returns a Dataset with `pixels (image, channel, y, x)` uint8 and the coordinates `identity` (the class's name)
+    and `name` ("mug/0003") on `image`, class-major. Image k of a class depends only on (seed, class, k). Shape,
+    colours, pattern, pose, scale, position, light, background, clutter and noise vary from image to image, and
+    colours are drawn alike for all classes. Raises ValueError for a bad size, seed or number of classes.
+    """
+    check_count("images_per_class", images_per_class, 1)
+    check_count("size", size, SMALLEST)
+    check_count("seed", seed, 0)
+    classes = len(CLASSES) if classes is None else check_count("classes", classes, 1)
+    if classes > len(CLASSES):
+        raise ValueError(f"classes must be at most {len(CLASSES)}, got {classes}")
+    names = list(CLASSES)[:classes]
+    step = max(1, CHUNK_PIXELS // size**2)
+    pixels = []
+    with torch.no_grad():
+        for label in names:
+            table = _numbers(label, images_per_class, seed)
+            pixels += [
+                _draw(label, table[i : i + step], size, seed) for i in range(0, images_per_class, step)
+            ]
+    return xr.Dataset(
+        {"pixels": (("image", "channel", "y", "x"), torch.cat(pixels).numpy())},
+        coords={
+            "identity": ("image", np.repeat(names, images_per_class)),
+            "name": (
+                "image",
+                np.array([f"{label}/{k:04d}" for label in names for k in range(images_per_class)]),
+            ),
+            "channel": ["R", "G", "B"],
+        },
+        attrs={"source": "procedural objects", "seed": seed},
+    )
+
+
+def _numbers(label: str, images: int, seed: int) -> Tensor:
+    index = list(CLASSES).index(label)
+    rows = [
+        np.random.default_rng([seed, index, k, 5]).random(_VIEW + _SHAPE, np.float32) for k in range(images)
+    ]
+    return torch.from_numpy(np.stack(rows))
+
+
+def _draw(label: str, table: Tensor, size: int, seed: int) -> Tensor:
+    view, shape = Draw(table[:, :_VIEW]), Draw(table[:, _VIEW:])
+    frame_x, frame_y = grid(size)
+    back = {
+        "background_slope": view(-0.4, 0.4),
+        "background_angle": view(-180.0, 180.0),
+        "background_texture": view(0.0, 0.3),
+        "background_place": view(-3.0, 3.0),
+    }
+    image = background(frame_x, frame_y, _colour(view), back, seed)
+    image = _clutter(image, frame_x, frame_y, view, 2.0 / size)
+
+    scale = view(0.58, 0.92)
+    x, y = (frame_x - view(-0.2, 0.2)) / scale, (frame_y - view(-0.2, 0.2)) / scale
+    x, y = turn(x, y, view(-0.55, 0.55))
+    x = (x + view(-0.25, 0.25) * y) / view(0.82, 1.12) * torch.sign(view(-1.0, 1.0))
+    layers = CLASSES[label](x, y, shape)
+    pixel = (2.0 / size) / scale
+    light = view(-0.8, 0.8), view(-0.9, 0.1)
+    pattern = _pattern(x, y, view, seed)
+    colours = [_colour(view) for _ in range(4)]
+
+    whole = either(*(layer.distance for layer in layers))
+    slope = difference(whole, 2) / pixel, difference(whole, 1) / pixel
+    reach = view(0.03, 0.12)
+    cast = soft(whole + reach * (light[0] * slope[0] + light[1] * slope[1]), 0.5 * reach + pixel)
+    image = shade(image, 1.0 - view(0.1, 0.45) * cast)
+    for layer in layers:
+        image = _paint(image, layer, colours, pattern, light, pixel)
+    image = (image * torch.exp(view(-0.3, 0.25)).unsqueeze(1)).clamp(0.0, 1.0)
+    return camera(image, view(0.0, 0.6), view(0.5, 6.0), torch.floor(view(0.0, 2.0**24 - 1)))
+
+
+def _colour(view: Draw) -> Tensor:
+    """A colour (N, 3, 1, 1), from grey to strong, from dark to light."""
+    hue, saturation, value = view(0.0, 1.0), view(0.0, 0.85), view(0.2, 0.95)
+    channels = []
+    for third in (0.0, 1.0 / 3.0, 2.0 / 3.0):
+        distance = (hue - third - torch.floor(hue - third + 0.5)).abs()
+        strength = (2.0 - 6.0 * distance).clamp(0.0, 1.0)
+        channels.append(value * (1.0 - saturation * (1.0 - strength)))
+    return torch.stack(channels, 1)
+
+
+def _clutter(image: Tensor, x: Tensor, y: Tensor, view: Draw, pixel: float) -> Tensor:
+    """A plain ellipse and a plain bar somewhere behind the object."""
+    blob = torch.sqrt(
+        ((x - view(-1.0, 1.0)) / view(0.15, 0.6)) ** 2 + ((y - view(-1.0, 1.0)) / view(0.15, 0.6)) ** 2
+    )
+    image = over(image, _colour(view), 0.6 * cover((blob - 1.0) * 0.3, pixel * 3.0))
+    u, _ = turn(x - view(-0.9, 0.9), y, view(-1.6, 1.6))
+    return over(image, _colour(view), 0.5 * cover(u.abs() - view(0.02, 0.2), pixel * 2.0))
+
+
+def _pattern(x: Tensor, y: Tensor, view: Draw, seed: int) -> Tensor:
+    """Stripes, checks, mottle or nothing, from -1 to 1 times its contrast (N, y, x)."""
+    kind, frequency, contrast = view(0.0, 4.0), view(8.0, 22.0), view(0.1, 0.4)
+    along, across = turn(x, y, view(0.0, 3.14))
+    stripes = (torch.sin(along * frequency) * 3.0).clamp(-1.0, 1.0)
+    checks = stripes * (torch.sin(across * frequency) * 3.0).clamp(-1.0, 1.0)
+    mottle = texture(seed, 0, x * 0.5 + kind, y * 0.5).clamp(-2.0, 2.0) * 0.5
+    field = torch.where(kind < 1.0, stripes, torch.where(kind < 2.0, checks, mottle))
+    return field * torch.where(kind < 3.0, contrast, 0.0)
+
+
+def _paint(
+    image: Tensor,
+    layer: Layer,
+    colours: list[Tensor],
+    pattern: Tensor,
+    light: tuple[Tensor, Tensor],
+    pixel: Tensor,
+) -> Tensor:
+    """A layer as if cut from a thick, round-edged sheet: lambertian shading of its rim, pattern on its face."""
+    near_edge = (1.0 + layer.distance / 0.22).clamp(0.0, 1.0)
+    nx = (difference(layer.distance, 2) / pixel * near_edge).clamp(-0.9, 0.9) * 0.75
+    ny = (difference(layer.distance, 1) / pixel * near_edge).clamp(-0.9, 0.9) * 0.75
+    nz = torch.sqrt((1.0 - nx * nx - ny * ny).clamp(min=0.05))
+    length = torch.sqrt(light[0] * light[0] + light[1] * light[1] + 1.0)
+    lambert = ((nx * light[0] + ny * light[1] + nz) / length).clamp(min=0.0)
+    tone = (0.45 + 0.65 * lambert) * layer.tone
+    if layer.colour == 0:
+        tone = tone * (1.0 + pattern)
+    gloss = 0.25 * (lambert * lambert) ** 8
+    return over(image, shade(colours[layer.colour], tone) + gloss.unsqueeze(1), cover(layer.distance, pixel))
