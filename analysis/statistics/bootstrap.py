@@ -1,0 +1,265 @@
+"""Intervals that hold for new identities and new random seeds, not only for the ones at hand.
+
+Two things were drawn at random: people (with their images) and networks (their seeds). A *statistic* is a
+function of one weight per image and one weight per model; resampling is nothing but other weights. `infer`
+varies people by the bootstrap, networks by the jackknife (three seeds are too few to resample), counts what
+varies with both only once, and gives t intervals. `calibration` shows by simulation how well that covers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def image_weights(groups: Sequence, n: int, seed: int, *, within: bool = False) -> np.ndarray:
+    """Bootstrap weights `(n, N)` float64 of N images: identities drawn with replacement; rows sum to 1.
+
+    `groups` `(N,)` names each image's identity. An identity drawn twice counts twice with all its images.
+    With `within`, the images of a drawn identity are drawn again with replacement; this counts the variance
+    between images twice, because identity means vary with it already (Davison & Hinkley 1997, section 3.8).
+    ValueError for fewer than 2 identities.
+    """
+    labels, sizes = _coded(groups, "identity")
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=n)
+    counts = drawn[:, labels].astype(float)
+    if within:
+        for group, size in enumerate(sizes):
+            counts[:, labels == group] = rng.multinomial(drawn[:, group] * size, np.full(size, 1 / size))
+    return counts / counts.sum(1, keepdims=True)
+
+
+def model_weights(strata: Sequence, n: int, seed: int, *, units: Sequence | None = None) -> np.ndarray:
+    """Bootstrap weights `(n, M)` float64 of M models, of mean 1 in every stratum: units drawn within strata.
+
+    `strata` `(M,)` is what stays fixed (the cell: pretraining and task). `units` `(M,)` is what is drawn
+    anew, by default every model for itself; models that share a random pretraining run share a unit, and all
+    their weights move together. ValueError for a stratum with one unit, whose variation cannot be known, or a
+    unit in two strata.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.empty((n, len(strata)))
+    for members in _members(strata, units):
+        drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=n)
+        for unit, models in enumerate(members):
+            weights[:, models] = drawn[:, unit, None]
+    return weights
+
+
+def leave_one_out(strata: Sequence, units: Sequence | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Jackknife weights `(U, M)`, each row without one unit, of mean 1 per stratum; and its stratum `(U,)`.
+
+    In a stratum of n units the variance of a statistic is (n - 1) / n times the sum over its rows of the
+    squared deviations from their mean; strata add up (Efron & Tibshirani 1993, chapter 11).
+    """
+    rows, of = [], []
+    for stratum, members in enumerate(_members(strata, units)):
+        for left_out in members:
+            row = np.ones(len(strata))
+            for models in members:
+                row[models] = 0 if models is left_out else len(members) / (len(members) - 1)
+            rows.append(row)
+            of.append(stratum)
+    return np.array(rows), np.array(of)
+
+
+def interval(
+    samples: np.ndarray, confidence: float = 0.95, *, expand: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval (low, high) of bootstrap samples `(n, ...)`.
+
+    With few units percentile intervals are too narrow: for the mean of m values by the factor sqrt((m - 1) /
+    m) and for using normal instead of t quantiles. `expand=m` moves the percentiles outwards to make up for
+    both (Hesterberg 2015, The American Statistician 69). Below about 10 units there are no such percentiles
+    left in the samples: use `infer`. ValueError for NaN samples.
+    """
+    if np.isnan(samples).any():
+        raise ValueError(f"{int(np.isnan(samples).sum())} bootstrap samples are NaN: the statistic can fail")
+    tail = (1 - confidence) / 2
+    if expand is not None:
+        tail = stats.norm.cdf(-np.sqrt(expand / (expand - 1)) * stats.t.ppf(1 - tail, expand - 1))
+    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimate, or K related ones, with their sampling variation.
+
+    Attributes: `value` () or (K,); `covariance` () or (K, K); `df` () or (K,), degrees of freedom
+    (Satterthwaite). The covariance is NaN where the statistic cannot be computed with a unit left out, e.g.
+    the likeness of two seeds when there are only two.
+    """
+
+    value: np.ndarray
+    covariance: np.ndarray
+    df: np.ndarray
+
+    @property
+    def se(self) -> np.ndarray:
+        """Standard error, () or (K,)."""
+        return np.sqrt(self.covariance if self.value.ndim == 0 else np.diag(self.covariance))
+
+    def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high): value -/+ t quantile times standard error."""
+        reach = stats.t.ppf((1 + confidence) / 2, self.df) * self.se
+        return self.value - reach, self.value + reach
+
+    def p(self, null: float = 0.0) -> np.ndarray:
+        """Two-sided p-value of the t test that the true value is `null`."""
+        distance = np.abs(self.value - null)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            t = np.where(distance == 0, 0.0, distance / self.se)
+        return 2 * stats.t.sf(t, self.df)
+
+    def simultaneous(
+        self, confidence: float = 0.95, *, seed: int = 0, n: int = 20000
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high), each (K,): all K true values lie within with probability `confidence` (max-t).
+
+        The critical value is the quantile of the largest |t| of K correlated ones, drawn from a multivariate
+        t distribution with the smallest of the degrees of freedom (Westfall & Young 1993; Hothorn et al.
+        2008).
+        """
+        se = self.se
+        correlation = self.covariance / np.where(se == 0, 1, se)[:, None] / np.where(se == 0, 1, se)
+        values, vectors = np.linalg.eigh(correlation)
+        rng = np.random.default_rng(seed)
+        normal = rng.standard_normal((n, len(se))) * np.sqrt(values.clip(0)) @ vectors.T
+        df = self.df.min()
+        t = np.abs(normal).max(1) / np.sqrt(rng.chisquare(df, n) / df)
+        reach = np.quantile(t, confidence) * se
+        return self.value - reach, self.value + reach
+
+
+def infer(
+    statistic: Statistic,
+    groups: Sequence,
+    strata: Sequence | None = None,
+    *,
+    units: Sequence | None = None,
+    n: int = 2000,
+    seed: int = 0,
+    crossed: int = 200,
+) -> Estimate:
+    """A statistic with the uncertainty from both people and networks.
+
+    `statistic(w, v)` takes image weights `(B, N)` (rows sum to 1) and model weights `(B, M)` (mean 1 per
+    stratum), either of them possibly with a single row that holds for all B, and returns `(B,)` or `(B, K)`.
+    `groups` `(N,)` are identities; `strata` and `units` `(M,)` as in `model_weights`; without strata only
+    people vary and v is `(1, 0)`.
+
+    Variance = V(people, `n` bootstrap draws) + V(networks, jackknife) - V(people x networks, from `crossed`
+    draws for each unit left out), because what varies with both is in either of the first two (Cameron,
+    Gelbach & Miller 2011, eq. 2.11); never below the larger of the two. Bootstrap variances are scaled by G /
+    (G - 1) for G identities. Degrees of freedom by Satterthwaite from G - 1 and, for networks, units minus
+    strata.
+    """
+    labels, sizes = _coded(groups, "identity")
+    g = len(sizes)
+    people = image_weights(groups, n, seed)
+    same_images = np.full((1, len(labels)), 1 / len(labels))
+    no_models = np.ones((1, 0 if strata is None else len(strata)))
+    value = np.asarray(statistic(same_images, no_models), dtype=float)
+    scalar = value.ndim == 1
+    resampled = _columns(statistic(people, no_models))
+    by_people = _covariance(resampled) * g / (g - 1)
+    if strata is None:
+        return _estimate(value[0], by_people, np.full(len(by_people), g - 1.0), scalar)
+
+    rows, of = leave_one_out(strata, units)
+    left_out = _columns(statistic(same_images, rows))
+    by_networks = sum((np.sum(of == s) - 1) * _covariance(left_out[of == s]) for s in np.unique(of))
+    few = people[:crossed]
+    by_both = sum(
+        (1 - 1 / np.sum(of == s)) * _covariance(_columns(statistic(few, row[None])) - resampled[:crossed])
+        for row, s in zip(rows, of, strict=True)
+    ) * (g / (g - 1))
+
+    first, second = np.diag(by_people), np.diag(by_networks)
+    variance = np.maximum(first + second - np.diag(by_both), np.maximum(first, second))
+    both = by_people + by_networks
+    scale = np.sqrt(np.divide(variance, first + second, out=np.ones_like(variance), where=first + second > 0))
+    freedom = len(rows) - len(np.unique(of))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = (first + second) ** 2 / (first**2 / (g - 1) + second**2 / freedom)
+    return _estimate(value[0], both * np.outer(scale, scale), np.where(np.isnan(df), g - 1.0, df), scalar)
+
+
+def mean(
+    values: np.ndarray,
+    groups: Sequence,
+    strata: Sequence | None = None,
+    *,
+    contrast: np.ndarray | None = None,
+    units: Sequence | None = None,
+    n: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Mean over images, and over models where `values` is `(M, N)` rather than `(N,)`.
+
+    `contrast` `(M,)` or `(K, M)` replaces the equal weights 1 / M, e.g. +1/3 for three networks and -1/3 for
+    three others to compare them.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim == 1:
+        return infer(lambda w, v: w @ values, groups, n=n, seed=seed)
+    if strata is None:
+        raise ValueError(
+            "values of several models (M, N) need their strata; for fixed models average them first"
+        )
+    c = np.full(len(values), 1 / len(values)) if contrast is None else np.asarray(contrast, dtype=float)
+
+    def statistic(w: np.ndarray, v: np.ndarray) -> np.ndarray:
+        if len(v) == 1:
+            return w @ ((c * v[0]) @ values).T
+        return np.einsum("...m,bm,mb->b...", c, v, np.broadcast_to(values @ w.T, (len(values), len(v))))
+
+    return infer(statistic, groups, strata, units=units, n=n, seed=seed)
+
+
+def _coded(labels: Sequence, what: str) -> tuple[np.ndarray, np.ndarray]:
+    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    if len(sizes) < 2:
+        raise ValueError(f"an interval needs at least 2 of each {what}, found {len(sizes)}")
+    return codes, sizes
+
+
+def _members(strata: Sequence, units: Sequence | None) -> list[list[np.ndarray]]:
+    """For every stratum the units, each as an array of model indices."""
+    strata = np.asarray(strata)
+    units = np.arange(len(strata)) if units is None else np.asarray(units)
+    if len(units) != len(strata):
+        raise ValueError(f"{len(units)} units for {len(strata)} models")
+    members = []
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        names = np.unique(units[inside])
+        if len(names) < 2:
+            raise ValueError(
+                f"stratum {stratum!s} has a single unit ({names[0]!s}); at least 2 seeds are needed"
+            )
+        if np.isin(units[~inside], names).any():
+            raise ValueError(f"a unit of stratum {stratum!s} occurs in another stratum as well")
+        members.append([np.flatnonzero(inside & (units == name)) for name in names])
+    return members
+
+
+def _columns(samples: np.ndarray) -> np.ndarray:
+    return np.asarray(samples, dtype=float).reshape(len(samples), -1)
+
+
+def _covariance(samples: np.ndarray) -> np.ndarray:
+    deviations = samples - samples.mean(0)
+    return deviations.T @ deviations / len(samples)
+
+
+def _estimate(value: np.ndarray, covariance: np.ndarray, df: np.ndarray, scalar: bool) -> Estimate:
+    if scalar:
+        return Estimate(np.asarray(value), covariance[0, 0], df[0])
+    return Estimate(value, covariance, df)
