@@ -1,0 +1,164 @@
+"""Linear maps with exchangeable weights: convolution, matrix product, average pooling, and their transposes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from analysis.lrp.network import Layer
+
+
+class Convolution:
+    """A Conv2d's geometry. Weights `(O, I / groups, kh, kw)` are handed in, in channels_last layout."""
+
+    def __init__(self, layer: Layer) -> None:
+        module: nn.Conv2d = layer.module
+        self.stride, self.dilation, self.groups = module.stride, module.dilation, module.groups
+        self.kernel = module.kernel_size
+        self.padding = _padding(layer.name, module)
+        # With stride 1 the transpose is a convolution with flipped weights, for which CPUs have faster kernels.
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True)]
+        self.flips = self.stride == (1, 1) and all(p <= r for p, r in zip(self.padding, reach, strict=True))
+        self.flipped_padding = tuple(r - p for p, r in zip(self.padding, reach, strict=True))
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def laid_out(self, weight: Tensor) -> Tensor:
+        """The weight in the layout that `__call__` is fastest with."""
+        return _channels_last(weight)
+
+    def transposed(self, weights: Sequence[Tensor]) -> Tensor:
+        """Weights for `transpose`, several maps side by side in the output channels of each group."""
+        first = weights[0]
+        grouped = torch.stack([weight.unflatten(0, (self.groups, -1)) for weight in weights], 2)
+        if not self.flips:  # (groups, O / groups, maps, I / groups, kh, kw)
+            return _channels_last(grouped.reshape(first.shape[0], -1, *self.kernel))
+        swapped = grouped.movedim(1, 3).flip(-1, -2)
+        return _channels_last(swapped.reshape(-1, first.shape[0] // self.groups, *self.kernel))
+
+    def transpose(self, s: Tensor, weight: Tensor, shape: torch.Size, maps: int) -> list[Tensor]:
+        """Each map's transpose applied to `s (N, O, h, w)`: `maps` tensors `(N, I, H, W)`, H and W of `shape`."""
+        if self.flips:
+            u = F.conv2d(s, weight, None, 1, self.flipped_padding, self.dilation, self.groups)
+        else:
+            u = F.conv_transpose2d(
+                s, weight, None, self.stride, self.padding, self._rest(s, shape), self.groups, self.dilation
+            )
+        if maps == 1:
+            return [u]
+        return [u.unflatten(1, (self.groups, maps, -1))[:, :, m].flatten(1, 2) for m in range(maps)]
+
+    def spread(self, s: Tensor, shape: torch.Size) -> Tensor:
+        """The transpose with all weights one: a box sum over the sum of each group's channels."""
+        total = s.unflatten(1, (self.groups, -1)).sum(2)
+        box = torch.ones(self.groups, 1, *self.kernel, dtype=s.dtype, device=s.device)
+        u = F.conv_transpose2d(
+            total, box, None, self.stride, self.padding, self._rest(s, shape), self.groups, self.dilation
+        )
+        return u.repeat_interleave(shape[1] // self.groups, 1)
+
+    def _rest(self, s: Tensor, shape: torch.Size) -> tuple[int, ...]:
+        """Rows and columns at the far edge that the strided convolution did not reach."""
+        return tuple(
+            shape[2 + i]
+            - ((s.shape[2 + i] - 1) * self.stride[i] - 2 * self.padding[i])
+            - self.dilation[i] * (self.kernel[i] - 1)
+            - 1
+            for i in range(2)
+        )
+
+
+class MatrixProduct:
+    """A Linear layer. Weights `(O, I)` are handed in; leading dimensions are free."""
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
+
+    def laid_out(self, weight: Tensor) -> Tensor:
+        return weight
+
+    def transposed(self, weights: Sequence[Tensor]) -> Tensor:
+        return weights[0] if len(weights) == 1 else torch.cat(list(weights), 1)
+
+    def transpose(self, s: Tensor, weight: Tensor, shape: torch.Size, maps: int) -> list[Tensor]:
+        return list((s @ weight).chunk(maps, -1))
+
+    def spread(self, s: Tensor, shape: torch.Size) -> Tensor:
+        return s.sum(-1, keepdim=True).expand(*s.shape[:-1], shape[-1])
+
+
+class Average:
+    """An AvgPool2d or AdaptiveAvgPool2d: weights are fixed by the geometry."""
+
+    def __init__(self, module: nn.AvgPool2d | nn.AdaptiveAvgPool2d) -> None:
+        self.module = module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.module.forward(x)
+
+    def transpose(self, s: Tensor, shape: torch.Size) -> Tensor:
+        """The transpose applied to `s (N, C, h, w)`; `shape` is the pooling's input shape."""
+        pool, x = self.module, _shaped(s, shape)
+        if isinstance(pool, nn.AdaptiveAvgPool2d):
+            return torch.ops.aten._adaptive_avg_pool2d_backward(s, x)
+        return torch.ops.aten.avg_pool2d_backward(
+            s,
+            x,
+            _pair(pool.kernel_size),
+            _pair(pool.stride),
+            _pair(pool.padding),
+            pool.ceil_mode,
+            pool.count_include_pad,
+            pool.divisor_override,
+        )
+
+
+class Winners:
+    """A MaxPool2d: values go up, relevance goes down to the position that won."""
+
+    def __init__(self, module: nn.MaxPool2d) -> None:
+        self.geometry = (
+            _pair(module.kernel_size),
+            _pair(module.stride),
+            _pair(module.padding),
+            _pair(module.dilation),
+            module.ceil_mode,
+        )
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ops.aten.max_pool2d_with_indices(x, *self.geometry)
+
+    def transpose(self, s: Tensor, shape: torch.Size, winners: Tensor) -> Tensor:
+        """Adds each value to its winner's place; `shape` is the pooling's input shape."""
+        return torch.ops.aten.max_pool2d_with_indices_backward(s, _shaped(s, shape), *self.geometry, winners)
+
+
+def _shaped(s: Tensor, shape: torch.Size) -> Tensor:
+    """A tensor never read, for kernels that ask a shape of one."""
+    return torch.empty(shape, dtype=s.dtype, device=s.device, memory_format=torch.channels_last)
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    return weight.contiguous(memory_format=torch.channels_last)
+
+
+def _padding(name: str, module: nn.Conv2d) -> tuple[int, int]:
+    if module.padding == "valid":
+        return (0, 0)
+    if module.padding != "same":
+        return _pair(module.padding)
+    total = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+    if any(t % 2 for t in total):
+        raise ValueError(
+            f"Conv2d at {name!r} has padding='same' with an even reach, which pads one side more; give the padding "
+            "in numbers, after an explicit crop if need be."
+        )
+    return (total[0] // 2, total[1] // 2)

@@ -1,0 +1,310 @@
+"""The steps of a propagation: each goes up once, keeping a state, and down as often as there are targets.
+
+Relevance is carried as a multiplier c of the activations, R = a * c. A layer's rule then reads
+c_below = V^T (G * c), with gates G = a / denominator that the way up has fixed, so the way down is one transposed
+layer per part of the rule. Rules that do not multiply by the input (flat, w^2, z-box, pass) return R itself
+(`returns_relevance`); the step below them then takes R (`takes_relevance`) and gates by 1 / denominator.
+
+Every step has `up(x) -> (a, state)` and `down(c, state) -> (c below, relevance that biases took)`. Messages
+between steps without spatial dimensions may have leading dimensions that states lack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.lrp.linear import Average, Convolution, MatrixProduct, Winners
+from analysis.lrp.network import Layer
+from analysis.lrp.rules import AlphaBeta, Epsilon, Rule, Term, unchanged
+
+State = tuple[Any, ...]
+VARYING = ("x", "x+", "x-")
+
+
+class Weighted:
+    """A Conv2d or Linear under its rule, with the ReLU and the max-pooling that follow it fused in.
+
+    `signed`: inputs may be negative. `takes_relevance`: the message from above is R, not c. `mixed`: denominators
+    and the way down in bfloat16.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        rule: Rule,
+        *,
+        relu: bool,
+        pool: Winners | None,
+        signed: bool,
+        takes_relevance: bool,
+        mixed: bool,
+    ) -> None:
+        self.name, self.rule, self.relu, self.pool = layer.name, rule, relu, pool
+        self.takes_relevance = takes_relevance
+        self.map = Convolution(layer) if layer.kind == "convolution" else MatrixProduct()
+        self.weight, self.bias = self.map.laid_out(layer.weight), layer.bias
+        terms = [_simplified(term, signed) for term in rule.terms()]
+        self.closed = relu and not takes_relevance  # then R = a * c is zero wherever z <= 0
+        if self.closed:
+            terms = [term for term in terms if term.outputs != "negative"]
+        self.gates = [Gate(self, term, rule, mixed) for term in terms]
+        # z as the sum of its two halves: two convolutions, and both denominators at full relative precision.
+        self.halves = isinstance(rule, AlphaBeta) and len(terms) == 2 and not mixed
+        sources = {part.source for term in terms for part in term.parts}
+        self.returns_relevance = not sources <= set(VARYING)
+        self.keeps_input = sources != {"x"}
+
+    def up(self, x: Tensor) -> tuple[Tensor, State]:
+        if self.halves:
+            denominators = [gate.denominator(x, None) for gate in self.gates]
+            z = denominators[0] + denominators[1]  # their epsilons cancel
+            if self.gates[0].bias is None and self.bias is not None:
+                z += _per_channel(self.bias, z)
+        else:
+            z = self.map(x, self.weight, self.bias)
+            if self.closed:
+                z.relu_()
+            denominators = [gate.denominator(x, z) for gate in self.gates]
+        above, winners = z.shape, None
+        a = z.relu_() if self.relu else z
+        if self.pool:
+            a, winners = self.pool(a)
+            denominators = [_taken(d.expand(above), winners) for d in denominators]
+        numerator = a.new_ones(()) if self.takes_relevance else a
+        gates = [(numerator / d).to(gate.dtype) for gate, d in zip(self.gates, denominators, strict=True)]
+        return a, (gates, winners, above, x.shape, x if self.keeps_input else None)
+
+    def down(self, c: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
+        gates, winners, above, below, x = state
+        received: dict[str, Tensor] = {}
+        lost = None
+        for gate, g in zip(self.gates, gates, strict=True):
+            s = c * g
+            if gate.bias is not None:
+                taken = _sum_against(s, gate.bias)
+                lost = taken if lost is None else lost + taken
+            if self.pool:
+                s = self.pool.transpose(s, above, winners)
+            for source, u in gate.transpose(s, below).items():
+                received[source] = received[source] + u if source in received else u
+        if self.returns_relevance:
+            return sum(self.gates[0].source(name, x) * u for name, u in received.items()), lost
+        if "x+" in received:
+            return torch.where(x > 0, received["x+"], received["x-"]), lost
+        return received["x"], lost
+
+
+class Gate:
+    """One term of a rule with its weights prepared, for the denominators going up and the transpose going down."""
+
+    def __init__(self, step: Weighted, term: Term, rule: Rule, mixed: bool) -> None:
+        self.rule, self.map, self.parts, self.outputs = rule, step.map, term.parts, term.outputs
+        self.closed = step.closed
+        self.dtype = torch.bfloat16 if mixed else step.weight.dtype
+        counted = step.bias is not None and getattr(rule, "bias", True)
+        biases = [part.bias(step.bias) * part.sign for part in term.parts if part.bias and counted]
+        bias = sum(biases) if biases else None
+        self.bias = None if bias is None else bias * term.factor
+        self.from_output = term.parts[0].weight is unchanged
+        # What the layer's own output, computed anyway, has more than this denominator.
+        self.surplus = step.bias if self.from_output and bias is None else None
+        self.sign = term.sign if counted or step.bias is None or term.outputs == "all" else 0
+        if self.closed and self.from_output and self.surplus is None and len(term.parts) == 1:
+            self.sign = 1
+        # A sign known beforehand lets epsilon go into the bias of the denominator's own convolution.
+        zeros = torch.zeros(step.weight.shape[0], dtype=step.weight.dtype, device=step.weight.device)
+        self.offset = (zeros if bias is None else bias) + self.sign * rule.epsilon
+        others = term.parts[1:] if self.from_output else term.parts
+        self.fixed = {p: p.weight(step.weight) * p.sign for p in others if p.source not in VARYING}
+        self.varying = {p: p.weight(step.weight).to(self.dtype) for p in others if p.source in VARYING}
+        self.constants: dict[torch.Size, Tensor] = {}
+        self.even = term.parts[0].weight is torch.ones_like
+        if not self.even:
+            weights = [_scaled(p.weight(step.weight), p.sign * term.factor) for p in term.parts]
+            self.transposed = self.map.transposed(weights).to(self.dtype)
+
+    def denominator(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """The stabilised denominator, infinite where the term does not apply or would divide by 0."""
+        if self.from_output:
+            d = z if self.surplus is None else z - _per_channel(self.surplus, z)
+            d = d + (self._constant(x) if self.fixed else self.sign * self.rule.epsilon)
+        elif self.fixed:
+            d = self._constant(x) + _per_channel(self.offset, x)
+        else:
+            d, bias = None, self.offset.to(self.dtype)
+            for part, weight in self.varying.items():
+                u = self.map(self.source(part.source, x).to(self.dtype), weight, bias)
+                d, bias = (u if d is None else d.add_(u)), None
+        epsilon = self.rule.epsilon
+        if self.sign == 0 and epsilon:
+            d = d + torch.where(d < 0, -epsilon, epsilon).to(d.dtype)
+        if self.outputs != "all" and self.closed and epsilon:
+            return d.clamp_(min=epsilon)  # below that z <= 0, where it does not matter
+        if self.outputs != "all":
+            d = d.where(z > 0 if self.outputs == "positive" else z < 0, torch.inf)
+        return d if epsilon else d.where(d != 0, torch.inf)
+
+    def _constant(self, x: Tensor) -> Tensor:
+        """The parts that are the same for every image `(1, ...)`, computed once per image size."""
+        size = x.shape[1:]
+        if size not in self.constants:
+            self.constants[size] = sum(
+                self.map(self.source(p.source, x), w, None) for p, w in self.fixed.items()
+            )
+        return self.constants[size]
+
+    def transpose(self, s: Tensor, below: torch.Size) -> dict[str, Tensor]:
+        """What each source receives, per unit of its value, when `s` = relevance / denominator comes down."""
+        if self.even:
+            return {"one": self.map.spread(s, below)}
+        parts = self.map.transpose(s, self.transposed, below, len(self.parts))
+        return {part.source: u for part, u in zip(self.parts, parts, strict=True)}
+
+    def source(self, name: str, x: Tensor) -> Tensor:
+        """What a part distributes: the input, one of its halves, one, or a bound of its range."""
+        match name:
+            case "x":
+                return x
+            case "x+":
+                return x.clamp(min=0)
+            case "x-":
+                return x.clamp(max=0)
+            case "one":
+                return torch.ones_like(x[:1])
+            case _:
+                bound = torch.as_tensor(getattr(self.rule, name), dtype=x.dtype, device=x.device)
+                return (_per_channel(bound, x) if bound.ndim else bound).expand(1, *x.shape[1:])
+
+
+class Mean:
+    """An average pooling under the epsilon rule: R_i = x_i v_ij / (sum_i x_i v_ij + e) R_j."""
+
+    returns_relevance = False
+
+    def __init__(self, layer: Layer, rule: Epsilon, takes_relevance: bool, mixed: bool) -> None:
+        self.name, self.epsilon, self.takes_relevance = layer.name, rule.epsilon, takes_relevance
+        self.map, self.mixed = Average(layer.module), mixed
+
+    def up(self, x: Tensor) -> tuple[Tensor, State]:
+        a = self.map(x)
+        d = a + torch.where(a < 0, -self.epsilon, self.epsilon)
+        gate = (a.new_ones(()) if self.takes_relevance else a) / d.where(d != 0, torch.inf)
+        return a, (gate.bfloat16() if self.mixed else gate, x.shape)
+
+    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
+        gate, below = state
+        return self.map.transpose(c * gate, below), None
+
+
+class Through:
+    """A layer under the pass rule: its output's relevance becomes its input's."""
+
+    returns_relevance = True
+
+    def __init__(self, layer: Layer, takes_relevance: bool) -> None:
+        self.name, self.takes_relevance = layer.name, takes_relevance
+        if layer.kind == "average_pool":
+            self.up_map = Average(layer.module)
+        else:
+            linear = Convolution(layer) if layer.kind == "convolution" else MatrixProduct()
+            self.up_map = partial(linear, weight=layer.weight, bias=layer.bias)
+
+    def up(self, x: Tensor) -> tuple[Tensor, State]:
+        a = self.up_map(x)
+        if a.shape != x.shape:
+            raise ValueError(
+                f"The pass rule at {self.name!r} needs input and output of one shape, not {tuple(x.shape[1:])} and "
+                f"{tuple(a.shape[1:])}; choose another rule for this layer."
+            )
+        return a, (None if self.takes_relevance else a,)
+
+    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
+        (a,) = state
+        return c if a is None else c * a, None
+
+
+class Rectify:
+    """A ReLU on its own. Relevance passes; multipliers stop where the input was negative."""
+
+    def __init__(self, takes_relevance: bool) -> None:
+        self.returns_relevance = self.takes_relevance = takes_relevance
+
+    def up(self, x: Tensor) -> tuple[Tensor, State]:
+        return x.relu(), (None if self.takes_relevance else x > 0,)
+
+    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
+        (is_open,) = state
+        return c if is_open is None else c * is_open, None
+
+
+class Pick:
+    """A max-pooling on its own: relevance goes to the winner, the first one on ties."""
+
+    def __init__(self, pool: Winners, takes_relevance: bool) -> None:
+        self.pool = pool
+        self.returns_relevance = self.takes_relevance = takes_relevance
+
+    def up(self, x: Tensor) -> tuple[Tensor, State]:
+        a, winners = self.pool(x)
+        return a, (x.shape, winners)
+
+    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
+        return self.pool.transpose(c, *state), None
+
+
+class Flatten:
+    def __init__(self, takes_relevance: bool) -> None:
+        self.returns_relevance = self.takes_relevance = takes_relevance
+
+    def up(self, x: Tensor) -> tuple[Tensor, State]:
+        return x.flatten(1), (x.shape[1:],)
+
+    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
+        return c.unflatten(-1, state[0]), None
+
+
+class Tap:
+    """Keeps the relevance that passes between two layers."""
+
+    def __init__(self, name: str, takes_relevance: bool) -> None:
+        self.name = name
+        self.returns_relevance = self.takes_relevance = takes_relevance
+
+    def up(self, x: Tensor) -> tuple[Tensor, State]:
+        return x, (None if self.takes_relevance else x.clone(),)
+
+    def relevance(self, c: Tensor, state: State) -> Tensor:
+        (a,) = state
+        return c if a is None else a * c
+
+
+def _simplified(term: Term, signed: bool) -> Term:
+    """The term for inputs >= 0, where x+ is x and x- is nothing, unless inputs are signed."""
+    if signed:
+        return term
+    parts = [replace(part, source="x") if part.source == "x+" else part for part in term.parts]
+    return replace(term, parts=tuple(part for part in parts if part.source != "x-"))
+
+
+def _scaled(weight: Tensor, factor: float) -> Tensor:
+    return weight if factor == 1 else weight * factor
+
+
+def _per_channel(vector: Tensor, like: Tensor) -> Tensor:
+    return vector.reshape(-1, *[1] * (like.ndim - 2))
+
+
+def _taken(tensor: Tensor, winners: Tensor) -> Tensor:
+    return tensor.flatten(2).gather(2, winners.flatten(2)).view(winners.shape)
+
+
+def _sum_against(s: Tensor, bias: Tensor) -> Tensor:
+    """sum over outputs of s times the bias, in the bias's precision: one number per image."""
+    if s.ndim == 4:
+        s = s.sum((2, 3), dtype=bias.dtype)
+    return s.to(bias.dtype) @ bias
