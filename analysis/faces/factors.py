@@ -15,7 +15,7 @@ GENDERS = ("female", "male")
 
 
 class Factor(NamedTuple):
-    """One identity factor: the part it changes, Cohen's d (male minus female), and what a high value means."""
+    """One identity factor: the part it changes, Cohen's d (male minus female), meaning of a high value."""
 
     name: str
     part: str
@@ -112,7 +112,7 @@ VIEWS: tuple[View, ...] = (
     View("clothes_green", 0.4, 0.22, 0.03, 0.97, "colour of the clothes, 0 to 1"),
     View("clothes_blue", 0.45, 0.25, 0.03, 0.97, "colour of the clothes, 0 to 1"),
     View("collar", 0.0, 1.0, -2.5, 2.5, "depth of the neckline, standard units"),
-    View("blur", 0.35, 0.15, 0.0, 0.9, "blur, standard deviation in 64ths of the picture"),
+    View("blur", 0.25, 0.12, 0.0, 0.7, "blur, standard deviation in 64ths of the picture"),
     View("noise", 3.0, 1.5, 0.0, 9.0, "sensor noise, standard deviation in grey levels"),
     View("noise_seed", 0.0, 0.0, 0.0, 2.0**24 - 1, "which sample of sensor noise (a whole number)"),
 )
@@ -123,8 +123,20 @@ PARTS = ("background", "skin", "jaw", "brows", "eyes", "nose", "mouth", "hair")
 PART_FACTORS: dict[str, tuple[str, ...]] = {
     part: tuple(f.name for f in FACTORS if f.part == part) for part in PARTS if part != "background"
 }
+# What goes together in people and pictures: a variable, an earlier one, and their correlation (within a gender).
+CORRELATIONS: tuple[tuple[str, str, float], ...] = (
+    ("moustache", "beard", 0.6),
+    ("iris_colour", "skin_tone", 0.55),
+    ("hair_lightness", "skin_tone", 0.6),
+    ("hair_redness", "skin_tone", 0.3),
+    ("hair_grey", "age", 0.6),
+    ("background_green", "background_red", 0.8),
+    ("background_blue", "background_green", 0.8),
+    ("clothes_green", "clothes_red", 0.6),
+    ("clothes_blue", "clothes_green", 0.6),
+)
 # `variation` leaves the background, the clothes and the noise seed as they are.
-_SCALED_VIEWS = VIEW_NAMES[: VIEW_NAMES.index("background_red")] + ("blur", "noise")
+_SCALED_VIEWS = (*VIEW_NAMES[: VIEW_NAMES.index("background_red")], "blur", "noise")
 
 
 def check_count(name: str, value: int, low: int) -> int:
@@ -162,7 +174,7 @@ def sample_identities(
     for row in range(identities):
         i = first_identity + row
         male[row] = (i + np.random.default_rng([seed, i // 2, 1]).integers(2)) % 2 == 1
-        noise = np.random.default_rng([seed, i, 2]).standard_normal(len(FACTORS))
+        noise = _correlated(np.random.default_rng([seed, i, 2]), FACTOR_NAMES)
         factors[row] = noise + (half if male[row] else -half)
     return factors, np.array(GENDERS)[male.astype(int)]
 
@@ -173,8 +185,8 @@ def sample_views(
     """Nuisance variables (identities * views, view) float32, identity-major, in the units of VIEWS.
 
     `variation` multiplies how far pose, light, expression, scale, position, blur and noise stray from their
-    means: 0 gives every image the same frontal, evenly lit, neutral view (backgrounds and clothes still vary),
-    2 doubles the spread up to the limits. Raises ValueError for counts below 1 and a negative `variation`.
+    means: 0 gives every image the same frontal view and expression (backgrounds and clothes still vary), 2
+    doubles the spread up to the limits. Raises ValueError for counts below 1 and a negative `variation`.
     """
     check_count("identities", identities, 1)
     check_count("views", views, 1)
@@ -188,13 +200,23 @@ def sample_views(
     table = np.empty((identities * views, len(VIEWS)), np.float32)
     for row in range(len(table)):
         rng = np.random.default_rng([seed, first_identity + row // views, row % views, 3])
-        table[row] = np.clip(mean + spread * rng.standard_normal(len(VIEWS)), low, high)
+        table[row] = np.clip(mean + spread * _correlated(rng, VIEW_NAMES), low, high)
         table[row, seeded] = rng.integers(2**24)
     return table
 
 
+def _correlated(rng: np.random.Generator, names: tuple[str, ...]) -> np.ndarray:
+    """Standard normal values of the named variables with CORRELATIONS between them."""
+    values = rng.standard_normal(len(names))
+    for name, other, r in CORRELATIONS:
+        if name in names:
+            k = names.index(name)
+            values[k] = r * values[names.index(other)] + np.sqrt(1 - r * r) * values[k]
+    return values
+
+
 def override(factors: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A copy of `factors` (identity, factor) with the named columns set to `values` (a scalar or one per row).
+    """A copy of `factors` (identity, factor) with columns set to `values` by name (a scalar or one per row).
 
     Raises ValueError for a name that is not in FACTORS, a wrong length, or a value that is not finite.
     """
@@ -205,7 +227,7 @@ def override(factors: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarra
         value = np.asarray(value, np.float32)
         if value.shape not in ((), (len(factors),)):
             raise ValueError(
-                f"factor {name!r} needs one value or {len(factors)} (one per identity), got shape {value.shape}"
+                f"factor {name!r} needs 1 value or {len(factors)} (one per identity), got shape {value.shape}"
             )
         if not np.isfinite(value).all():
             raise ValueError(f"factor {name!r} has a value that is not finite: {value}")

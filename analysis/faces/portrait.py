@@ -44,7 +44,7 @@ LANDMARKS = (
     "mouth",
     "chin",
 )
-HEAD = 0.80  # half height of an average head, in half frames
+HEAD = 0.83  # half height of an average head, in half frames
 SKIN = [
     (0.24, 0.14, 0.10),
     (0.40, 0.25, 0.17),
@@ -144,7 +144,7 @@ def geometry(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
         # nose
         nose_y=0.345 + 0.036 * f["nose_length"],
         nose_width=0.125 * (1 + 0.15 * f["nose_width"]) * (1 + 0.05 * smile),
-        bridge=0.055 * (1 + 0.16 * f["nose_bridge"]),
+        bridge=0.070 * (1 + 0.16 * f["nose_bridge"]),
         relief=1.0 + 0.15 * f["nose_bridge"],
         # mouth
         mouth_y=0.585 - 0.016 * f["mouth_height"],
@@ -162,7 +162,7 @@ def colours(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
     skin = palette(SKIN, 0.5 + 0.5 * torch.erf(f["skin_tone"] / math.sqrt(2.0)))
     warm = f["skin_warmth"].unsqueeze(1)
     skin = skin * (1 + warm * torch.tensor([0.005, 0.012, -0.045]).view(1, 3, 1, 1))
-    hair = palette(HAIR, 0.5 + 0.5 * torch.erf(f["hair_lightness"] / math.sqrt(2.0)))
+    hair = palette(HAIR, 0.5 + 0.5 * torch.erf((f["hair_lightness"] - 0.4) / math.sqrt(2.0)))
     red = smoothstep(0.3, 2.0, f["hair_redness"]).unsqueeze(1)
     hair = hair * (1 + red * torch.tensor([0.45, -0.12, -0.40]).view(1, 3, 1, 1))
     grey = smoothstep(0.8, 2.0, f["hair_grey"]).unsqueeze(1)
@@ -310,7 +310,7 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     offset = f["hair_lightness"] * 1.7 + f["hair_volume"]
     strands = texture(seed, 1, (across + wave) * 1.1 + offset, at.v * (0.10 + 0.55 * curl) + offset * 0.7)
 
-    rough = strands * (0.012 + 0.03 * curl) * grown
+    rough = strands * (0.012 + 0.016 * curl) * grown
     crown_w, crown_h = g.width + volume, g.top + volume
     r = torch.sqrt((at.u / crown_w) ** 2 + ((at.v + 0.10).clamp(max=0.0) / (crown_h - 0.10)) ** 2)
     flare = 0.10 * smoothstep(0.0, 1.2, at.v) * (1 + 0.5 * f["hair_volume"])
@@ -437,20 +437,13 @@ def relief(
 ) -> tuple[Tensor, Tensor]:
     """Brightness and gloss of the skin: a dome with hills for nose, cheeks, brows, lips and chin."""
     u, v, a, nu, nv = at.u, at.v, at.a, at.nu, at.nv
-    # nose: a ridge that widens and rises towards the tip, and two wings
-    rise = smoothstep(-0.10, 0.30, nv + 0.345 - g.nose_y) * smoothstep(0.10, -0.02, nv - g.nose_y)
-    ridge_w = g.bridge + (g.nose_width * 0.52 - g.bridge) * smoothstep(0.0, 0.32, nv)
-    height = (
-        0.16
-        * g.relief
-        * (0.25 + 0.75 * rise)
-        * smoothstep(-0.25, -0.05, nv)
-        * smoothstep(0.10, -0.03, nv - g.nose_y)
-        * torch.exp(-((nu / ridge_w) ** 2))
-    )
-    height = height + 0.055 * bump(
-        nu.abs() - g.nose_width * 0.72, nv - g.nose_y + 0.005, g.nose_width * 0.36, 0.055
-    )
+    # nose: a ridge that widens and rises towards a round tip, and two wings
+    down = nv - g.nose_y
+    rise = (0.30 + 0.70 * smoothstep(-0.35, -0.05, down)) * smoothstep(0.09, -0.06, down)
+    ridge = g.bridge + (g.nose_width * 0.55 - g.bridge) * smoothstep(0.0, 0.32, nv)
+    height = 0.115 * g.relief * rise * smoothstep(-0.25, -0.02, nv) * torch.exp(-((nu / ridge) ** 2))
+    height = height + 0.045 * bump(nu, down + 0.045, g.nose_width * 0.62, 0.070)
+    height = height + 0.045 * bump(nu.abs() - g.nose_width * 0.72, down + 0.005, g.nose_width * 0.40, 0.055)
     # sockets, brow ridge, cheekbones, chin, muzzle, folds
     socket = (0.040 + 0.013 * f["eye_depth"]).clamp(min=0.008)
     height = height - socket * bump(a - g.eye_x, v + 0.01, 0.17, 0.11)
@@ -542,7 +535,7 @@ def draw_beard(
     lips = torch.sqrt(
         (at.u / (g.mouth_width + 0.03)) ** 2 + ((at.v - g.mouth_y - 0.4 * g.gap) / (0.10 + 0.5 * g.gap)) ** 2
     )
-    low = smoothstep(0.02, 0.10, at.v - 0.30 - 0.32 * (1 - smoothstep(0.1, 0.55, at.a)) + 0.05 * at.a)
+    low = smoothstep(0.0, 0.20, at.v - 0.30 - 0.32 * (1 - smoothstep(0.1, 0.55, at.a)) + 0.05 * at.a)
     zone = low * smoothstep(0.95, 1.25, lips)
     beard = zone * smoothstep(0.6, 1.9, f["beard"]) * 0.92
     lip = torch.maximum(
@@ -565,8 +558,7 @@ def draw_nose(
     )
     wing = torch.sqrt(((a - 0.66 * g.nose_width) / (0.42 * g.nose_width)) ** 2 + ((y - 0.0) / 0.062) ** 2)
     crease = soft((wing - 1.0).abs() * 0.045 - 0.006, 0.016) * smoothstep(0.0, 0.05, a - 0.62 * g.nose_width)
-    under = soft((y - 0.045).abs() - 0.006, 0.018) * soft(a - 0.7 * g.nose_width, 0.04)
-    dark = (0.62 * soft((nostril - 1.0) * 0.022, 0.014) + 0.28 * crease + 0.15 * under).clamp(max=0.85)
+    dark = (0.60 * soft((nostril - 1.0) * 0.022, 0.014) + 0.26 * crease).clamp(max=0.85)
     return over(layer, c.skin * torch.tensor([0.34, 0.22, 0.19]).view(1, 3, 1, 1), dark)
 
 
@@ -587,7 +579,7 @@ def draw_mouth(
     lower_line = line + 0.85 * g.gap * swell
     bow = 1.0 - g.bow * torch.exp(-((t / 0.17) ** 2)) + 0.10 * torch.exp(-(((t.abs() - 0.28) / 0.2) ** 2))
     top = upper_line - g.lip_up * swell * bow
-    bottom = lower_line + g.lip_low * swell * (0.75 + 0.25 * swell)
+    bottom = lower_line + g.lip_low * swell * (0.75 + 0.25 * swell.clamp(min=0.0))
     upper = torch.maximum(top - at.v, at.v - upper_line)
     lower = torch.maximum(lower_line - at.v, at.v - bottom)
     inside = torch.maximum(upper_line - at.v, at.v - lower_line)

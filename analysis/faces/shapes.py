@@ -293,9 +293,9 @@ def house(x: Tensor, y: Tensor, r: Draw) -> list[Layer]:
     w, eaves, peak = r(0.48, 0.68), r(-0.25, -0.05), r(-0.9, -0.6)
     wall = box(x, y - (0.75 + eaves) / 2, w, (0.75 - eaves) / 2)
     roof = convex(x, y, (0.0, peak), (w + 0.18, eaves + 0.04), (-w - 0.18, eaves + 0.04))
-    side = r(-0.25, 0.25)
-    door = box(x - side, y - 0.55, 0.10, 0.21)
-    window = box((x - side).abs() - 0.30, y - r(0.15, 0.25), 0.10, 0.10)
+    side = r(0.14, 0.28)
+    door = box(x + side, y - 0.53, 0.10, 0.22)
+    window = box(x - side, y - r(0.2, 0.4), r(0.09, 0.15), r(0.09, 0.14))
     chimney = box(x - w * r(0.45, 0.65), y - peak - 0.2, 0.07, 0.24)
     return [
         Layer(chimney, 2, 0.8),
