@@ -406,6 +406,27 @@ def test_permutation_test_has_its_nominal_false_positive_rate():
     assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.07
 
 
+@pytest.mark.slow
+def test_bootstrap_intervals_over_items_cover_the_agreement_in_the_population():
+    def people(n, rng):
+        factors = rng.standard_normal((n, 3))
+        first, second = np.triu_indices(n, 1)
+        d = (factors[first] - factors[second]) ** 2
+        names = {"identity": [f"id{i:04}" for i in range(n)]}
+        noisy = (d[:, [0, k]].sum(axis=1) + 0.5 * rng.standard_normal(len(d)) for k in (1, 2))
+        return [RDMs(v[None], pattern_descriptors=names) for v in noisy]
+
+    rng = np.random.default_rng(0)
+    population = [r.get_vectors()[0] for r in people(1500, rng)]
+    truth = spearmanr(*population)[0]
+    inside = 0
+    for seed in range(120):
+        row = compare(*people(17, rng), draws=120, permutations=1, seed=seed).table.iloc[0]
+        inside += row["ci_low"] <= truth <= row["ci_high"]
+    # 99 % binomial range for 120 experiments at 95 %.
+    assert 0.89 <= inside / 120 < 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
