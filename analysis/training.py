@@ -5,6 +5,7 @@ AdamW (Loshchilov & Hutter 2019) with a one-cycle learning rate (Smith & Topin 2
 
 import math
 import time
+from collections.abc import Callable
 
 import pandas as pd
 import torch
@@ -37,6 +38,7 @@ def fit(
     bfloat16: bool = False,
     description: str = "training",
     progress: bool = True,
+    on_epoch: Callable[[], object] | None = None,
 ) -> pd.DataFrame:
     """Train `model` in place and leave it in evaluation mode with the weights of the last step.
 
@@ -112,6 +114,8 @@ def fit(
             }
             bar.set_postfix(loss=f"{row['train_loss']:.3f}", accuracy=f"{row['train_accuracy']:.1%}")
             history.append(row)
+            if on_epoch:
+                on_epoch()
     model.to(memory_format=torch.contiguous_format).eval()
     return pd.DataFrame(history)
 

@@ -13,17 +13,24 @@ from analysis.models.vgg import (
     sequential,
     vgg16,
 )
+from analysis.models.weights import REGISTRY, WeightsError, fetch, load, pretrained, save
 
 __all__ = [
     "MEAN",
+    "REGISTRY",
     "STD",
     "VGG16",
     "Architecture",
+    "WeightsError",
+    "fetch",
+    "load",
     "merge_batch_norm",
     "new_head",
     "normalise",
+    "pretrained",
     "randomise",
     "reset_classifier",
+    "save",
     "sequential",
     "vgg16",
 ]

@@ -14,6 +14,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # Channels of the thirteen convolutions at full width; 0 stands for a 2 x 2 max-pool.
 LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
+# Inputs of the linear layers at full size: the first has 512 channels of 7 x 7, the others 4096 units.
+FLATTENED = 512 * 7 * 7
 HIDDEN = 4096
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -112,14 +114,18 @@ def vgg16(
 
     `width` multiplies the channels, and `hidden` (units of the two hidden linear layers, 4096 * width
     unless told). `size` is the side of the square input in pixels, at least 32; 224 is torchvision's.
-    Initial weights as torchvision's: convolutions Kaiming normal over fan-out (He et al. 2015), linear
-    layers normal with standard deviation 0.01, biases 0. Raises ValueError naming an argument out of range.
+    Initial weights as torchvision's: convolutions Kaiming normal over fan-out (He et al. 2015), biases 0,
+    linear layers normal with standard deviation 0.01, or more where a smaller network gives them fewer
+    inputs, so that the signal passes as strongly as at full size. Raises ValueError naming an argument out
+    of range.
     """
     hidden = max(1, round(HIDDEN * width)) if hidden is None else hidden
     model = empty(Architecture(classes, width, size, hidden, batch_norm, dropout))
     generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        _initialise(module, generator)
+    for layer in model.features:
+        _initialise_feature(layer, generator)
+    for index, layer in enumerate(model.classifier):
+        _initialise_linear(layer, index, generator)
     return model.train()
 
 
@@ -189,18 +195,23 @@ def _fresh_classifier(model: VGG16, classes: int, seed: int, is_fresh: Callable[
     generator = torch.Generator().manual_seed(seed)
     for index, (layer, old) in enumerate(zip(result.classifier, model.classifier, strict=True)):
         if is_fresh(index):
-            _initialise(layer, generator)
+            _initialise_linear(layer, index, generator)
         else:
             layer.load_state_dict(old.state_dict())
     return result.train(model.training)
 
 
-def _initialise(module: nn.Module, generator: torch.Generator) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        module.reset_parameters()
-    elif isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0, 0.01, generator=generator)
-        nn.init.zeros_(module.bias)
+def _initialise_feature(layer: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm2d):
+        layer.reset_parameters()
+
+
+def _initialise_linear(layer: nn.Module, index: int, generator: torch.Generator) -> None:
+    if isinstance(layer, nn.Linear):
+        full_inputs = FLATTENED if index == 0 else HIDDEN
+        deviation = 0.01 * (full_inputs / layer.in_features) ** 0.5
+        nn.init.normal_(layer.weight, 0, deviation, generator=generator)
+        nn.init.zeros_(layer.bias)
