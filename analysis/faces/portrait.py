@@ -19,6 +19,7 @@ from .drawing import (
     cover,
     difference,
     grid,
+    hill,
     over,
     palette,
     rgb,
@@ -159,7 +160,7 @@ def geometry(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
 
 def colours(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
     """Colours (N, 3, 1, 1) of skin, hair, lips and eyes."""
-    skin = palette(SKIN, 0.5 + 0.5 * torch.erf(f["skin_tone"] / math.sqrt(2.0)))
+    skin = palette(SKIN, 0.5 + 0.5 * torch.erf((f["skin_tone"] + 0.25) / math.sqrt(2.0)))
     warm = f["skin_warmth"].unsqueeze(1)
     skin = skin * (1 + warm * torch.tensor([0.005, 0.012, -0.045]).view(1, 3, 1, 1))
     hair = palette(HAIR, 0.5 + 0.5 * torch.erf((f["hair_lightness"] - 0.4) / math.sqrt(2.0)))
@@ -260,9 +261,9 @@ def outline(at: SimpleNamespace, g: SimpleNamespace) -> tuple[Tensor, Tensor, Te
     cos, sin = at.v / r, at.a / r
     height = torch.where(at.v > 0, g.bottom, torch.full_like(g.bottom, g.top))
     rim = 1.0 / torch.sqrt((sin / g.width) ** 2 + (cos / height) ** 2)
-    cheek = g.cheek * torch.exp(-(((cos - 0.40) / 0.28) ** 2))
-    jaw = g.jaw * torch.exp(-(((cos - 0.76) / 0.16) ** 2))
-    chin = g.chin * torch.exp(-(((cos - 0.955) / 0.05) ** 2))
+    cheek = g.cheek * hill(((cos - 0.40) / 0.28) ** 2)
+    jaw = g.jaw * hill(((cos - 0.76) / 0.16) ** 2)
+    chin = g.chin * hill(((cos - 0.955) / 0.05) ** 2)
     rim = rim * (1.0 + cheek + jaw + chin)
     return r - rim, r / rim, r
 
@@ -310,7 +311,8 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     offset = f["hair_lightness"] * 1.7 + f["hair_volume"]
     strands = texture(seed, 1, (across + wave) * 1.1 + offset, at.v * (0.10 + 0.55 * curl) + offset * 0.7)
 
-    rough = strands * (0.012 + 0.016 * curl) * grown
+    # Finer than a pixel, a ragged edge would only alias.
+    rough = strands * (0.012 + 0.016 * curl) * grown * (0.018 / at.pixel).clamp(max=1.0)
     crown_w, crown_h = g.width + volume, g.top + volume
     r = torch.sqrt((at.u / crown_w) ** 2 + ((at.v + 0.10).clamp(max=0.0) / (crown_h - 0.10)) ** 2)
     flare = 0.10 * smoothstep(0.0, 1.2, at.v) * (1 + 0.5 * f["hair_volume"])
@@ -319,12 +321,7 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     side = g.width * (0.90 - 0.07 * smoothstep(0.2, 1.5, length))
     t = at.a / side
     recess = 0.07 * smoothstep(-0.5, 2.0, f["hair_recession"])
-    top = (
-        -0.66
-        + 0.06 * t * t
-        + 0.20 * t * t * t * t
-        - recess * (1.0 + 2.2 * torch.exp(-(((t - 0.62) / 0.22) ** 2)))
-    )
+    top = -0.66 + 0.06 * t * t + 0.20 * t * t * t * t - recess * (1.0 + 2.2 * hill(((t - 0.62) / 0.22) ** 2))
     fringe = smoothstep(0.2, 1.6, f["hair_fringe"]) * grown
     sweep = (0.20 + 0.05 * f["hair_fringe"]) * smoothstep(-0.3, 1.0, length)
     top = top + sweep * ((at.u - part).abs() - 0.12).clamp(0.0, 0.45) + fringe * 0.30
@@ -441,7 +438,7 @@ def relief(
     down = nv - g.nose_y
     rise = (0.30 + 0.70 * smoothstep(-0.35, -0.05, down)) * smoothstep(0.09, -0.06, down)
     ridge = g.bridge + (g.nose_width * 0.55 - g.bridge) * smoothstep(0.0, 0.32, nv)
-    height = 0.115 * g.relief * rise * smoothstep(-0.25, -0.02, nv) * torch.exp(-((nu / ridge) ** 2))
+    height = 0.115 * g.relief * rise * smoothstep(-0.25, -0.02, nv) * hill((nu / ridge) ** 2)
     height = height + 0.045 * bump(nu, down + 0.045, g.nose_width * 0.62, 0.070)
     height = height + 0.045 * bump(nu.abs() - g.nose_width * 0.72, down + 0.005, g.nose_width * 0.40, 0.055)
     # sockets, brow ridge, cheekbones, chin, muzzle, folds
@@ -456,7 +453,7 @@ def relief(
     fold = 0.010 + 0.010 * smoothstep(-0.5, 2.0, f["age"]) + 0.014 * view["smile"].clamp(min=0.0)
     bend = g.nose_width + 0.07 + 0.45 * (v - g.nose_y + 0.04) * 0.55
     along = soft((v - 0.47).abs() - 0.13, 0.07)
-    height = height - fold * torch.exp(-(((a - bend) / 0.035) ** 2)) * along
+    height = height - fold * hill(((a - bend) / 0.035) ** 2) * along
     slope_x = difference(height, 2) / at.pixel
     slope_y = difference(height, 1) / at.pixel
     # dome: flat in front, steep at the edge
@@ -577,7 +574,7 @@ def draw_mouth(
     line = g.mouth_y - g.curl * t2 + 0.02 * g.curl
     upper_line = line - 0.15 * g.gap * swell
     lower_line = line + 0.85 * g.gap * swell
-    bow = 1.0 - g.bow * torch.exp(-((t / 0.17) ** 2)) + 0.10 * torch.exp(-(((t.abs() - 0.28) / 0.2) ** 2))
+    bow = 1.0 - g.bow * hill((t / 0.17) ** 2) + 0.10 * hill(((t.abs() - 0.28) / 0.2) ** 2)
     top = upper_line - g.lip_up * swell * bow
     bottom = lower_line + g.lip_low * swell * (0.75 + 0.25 * swell.clamp(min=0.0))
     upper = torch.maximum(top - at.v, at.v - upper_line)
