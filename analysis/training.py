@@ -49,7 +49,7 @@ def fit(
     `augment` mirrors each image at random and shifts and scales it a little. `seed` fixes data order,
     dropout and augmentation: same machine, same number of threads, same arguments, same weights.
     `bfloat16` runs layers in mixed precision: nearly twice as fast where the processor supports it, far
-    slower where it does not.
+    slower where it does not. `on_epoch` is called after every epoch, for a caller with its own progress bar.
 
     Returns one row per epoch: `epoch` (from 1), `train_loss` and `train_accuracy` (running, with dropout
     and augmentation), `validation_accuracy` (NaN without validation) and `seconds`.
@@ -114,6 +114,8 @@ def fit(
             }
             bar.set_postfix(loss=f"{row['train_loss']:.3f}", accuracy=f"{row['train_accuracy']:.1%}")
             history.append(row)
+            if on_epoch is not None:
+                on_epoch()
             if on_epoch:
                 on_epoch()
     model.to(memory_format=torch.contiguous_format).eval()

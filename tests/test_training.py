@@ -223,3 +223,9 @@ def test_predict_does_not_depend_on_batches_or_mode(data):
 def test_progress_names_the_work(data, capsys):
     fit(network(), *data, **SETTINGS | {"progress": True}, description="faces, gender, seed 3")
     assert "faces, gender, seed 3" in capsys.readouterr().err
+
+
+def test_caller_hears_of_every_epoch(data):
+    calls = []
+    fit(network(), *data, **SETTINGS, on_epoch=lambda: calls.append(1))
+    assert len(calls) == SETTINGS["epochs"]
