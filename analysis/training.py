@@ -116,8 +116,6 @@ def fit(
             history.append(row)
             if on_epoch is not None:
                 on_epoch()
-            if on_epoch:
-                on_epoch()
     model.to(memory_format=torch.contiguous_format).eval()
     return pd.DataFrame(history)
 
