@@ -160,10 +160,10 @@ def geometry(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
 
 def colours(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
     """Colours (N, 3, 1, 1) of skin, hair, lips and eyes."""
-    skin = palette(SKIN, 0.5 + 0.5 * torch.erf((f["skin_tone"] + 0.25) / math.sqrt(2.0)))
+    skin = palette(SKIN, _share(f["skin_tone"] + 0.25))
     warm = f["skin_warmth"].unsqueeze(1)
     skin = skin * (1 + warm * torch.tensor([0.005, 0.012, -0.045]).view(1, 3, 1, 1))
-    hair = palette(HAIR, 0.5 + 0.5 * torch.erf((f["hair_lightness"] - 0.4) / math.sqrt(2.0)))
+    hair = palette(HAIR, _share(f["hair_lightness"] - 0.4))
     red = smoothstep(0.3, 2.0, f["hair_redness"]).unsqueeze(1)
     hair = hair * (1 + red * torch.tensor([0.45, -0.12, -0.40]).view(1, 3, 1, 1))
     grey = smoothstep(0.8, 2.0, f["hair_grey"]).unsqueeze(1)
@@ -174,16 +174,20 @@ def colours(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
         torch.tensor([0.94, 0.46, 0.50]).view(1, 3, 1, 1),
         redness,
     ) + redness * torch.tensor([0.05, 0.0, 0.01]).view(1, 3, 1, 1)
-    brow = hair * (0.80 - 0.16 * f["brow_colour"]).clamp(0.3, 1.2).unsqueeze(1)
     return SimpleNamespace(
         skin=skin,
         hair=hair,
         lips=lips,
-        brow=torch.lerp(brow, skin * 0.45, 0.25),
-        beard=hair * 0.75,
-        iris=palette(IRIS, 0.5 + 0.5 * torch.erf((f["iris_colour"] - 0.3) / math.sqrt(2.0))),
+        brow=0.75 * palette(HAIR, _share(-0.7 - f["brow_colour"])),
+        beard=0.85 * palette(HAIR, _share(-0.6 - f["beard_colour"])),
+        iris=palette(IRIS, _share(f["iris_colour"] - 0.3)),
         clothes=rgb(view["clothes_red"], view["clothes_green"], view["clothes_blue"]),
     )
+
+
+def _share(factor: Tensor) -> Tensor:
+    """Share of a normal population below a factor's value, from 0 to 1."""
+    return 0.5 + 0.5 * torch.erf(factor / math.sqrt(2.0))
 
 
 def _relief(x: Tensor, y: Tensor) -> Tensor:
@@ -417,9 +421,10 @@ def draw_head(
     layer = draw_mouth(layer, at, g, c, light, tone, view)
     layer = draw_eyes(layer, at, g, c, f, light, tone, view)
     layer = draw_brows(layer, at, g, c, tone, seed)
-    layer = draw_glasses(layer, at, g, f)
+    layer, glasses = draw_glasses(layer, at, g, f)
     image = torch.lerp(image, layer, face.unsqueeze(1).expand_as(layer))
     label_face(labels, at, g, face > 0.5, q)
+    _label(labels, "eyes", (face * glasses) > 0.4)
     return image
 
 
@@ -679,22 +684,20 @@ def draw_brows(
     return over(layer, shade(c.brow, 0.75 + 0.35 * tone), alpha)
 
 
-def draw_glasses(layer: Tensor, at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor]) -> Tensor:
+def draw_glasses(
+    layer: Tensor, at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The layer with glasses on, and the coverage of their frame."""
     worn = smoothstep(1.0, 1.05, f["glasses"])
-    if not worn.any():
-        return layer
-    round_ = smoothstep(1.1, 1.9, f["glasses"])
+    rounded = smoothstep(1.1, 1.9, f["glasses"])
     x, y = (at.a - g.eye_x - 0.02).abs(), (at.v - 0.02).abs()
     square = torch.maximum(x - 0.205, y - 0.135)
-    circle = torch.sqrt(x * x + y * y) - 0.185
-    rim = square + (circle - square) * round_
+    rim = torch.lerp(square, torch.sqrt(x * x + y * y) - 0.185, rounded.expand_as(square))
     bridge = torch.maximum((at.v + 0.01).abs() - 0.016, at.a - g.eye_x + 0.15)
     arm = torch.maximum((at.v + 0.03).abs() - 0.014, g.eye_x + 0.20 - at.a)
-    frame = torch.minimum(torch.minimum(rim.abs() - 0.016, bridge), arm)
+    frame = worn * cover(torch.minimum(torch.minimum(rim.abs() - 0.016, bridge), arm), at.pixel)
     layer = over(layer, torch.ones(1, 3, 1, 1), 0.07 * worn * cover(rim, at.pixel))
-    return over(
-        layer, torch.tensor([0.10, 0.085, 0.08]).view(1, 3, 1, 1), 0.92 * worn * cover(frame, at.pixel)
-    )
+    return over(layer, torch.tensor([0.10, 0.085, 0.08]).view(1, 3, 1, 1), 0.92 * frame), frame
 
 
 def label_face(labels: Tensor, at: SimpleNamespace, g: SimpleNamespace, face: Tensor, q: Tensor) -> None:
