@@ -42,7 +42,9 @@ class _Folder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"another build is writing {self.root.relative_to(ROOT)}: waiting for it to end", flush=True)
+            print(
+                f"another build is writing {self.root.relative_to(ROOT)}: waiting for it to end", flush=True
+            )
             lock.acquire()
         return lock
 
@@ -57,9 +59,9 @@ def build(profile: str, data: str | None = None) -> Path:
     parameters = params.load(profile, data)
     folder = _Folder(BUILD / profile)
     with folder.lock():
-        ran = [_execute(section, parameters, {}, folder) for section in _running_order()]
-        if any(ran) or not all((folder.root / name).is_file() for name in ("claims.json", "manifest.json")):
-            _write_results(parameters, folder)
+        for section in _running_order():
+            _execute(section, parameters, {}, folder)
+        _write_results(parameters, folder)
         _render(folder)
     return folder.root / "html" / "index.html"
 
@@ -74,22 +76,25 @@ def run_section(name: str, profile: str, data: str | None, overrides: Mapping[st
         ParameterError, ValueError: a parameter or the section is wrong. Nothing was computed.
         BuildError: a cell failed, or the page could not be rendered.
     """
+    from analysis.study import Study  # torch takes seconds to import
+
     section = find(name)
     parameters = params.load(profile, data, **overrides)
     folder = _Folder(BUILD / "runs" / f"{name}-{provenance.digest(parameters.model_dump())[:8]}")
     with folder.lock():
         _execute(section, parameters, overrides, folder)
         record = records.read_json(folder.record(section))
-        _publish(folder, {name: folder.notebook(section)}, {name: records.ending(section, record)}, {}, strict=False)
+        ending = {name: records.ending(section, record)}
+        _publish(folder, {name: folder.notebook(section)}, ending, {}, strict=False)
     return {
         "notebook": folder.notebook(section),
         "page": folder.root / "html" / f"{name}.html",
-        "results": _open_study(parameters).store.root,
+        "results": Study(parameters).store.root,
     }
 
 
 def status(profile: str, data: str | None = None) -> list[dict[str, Any]]:
-    """For each section: its state (`current`, `out of date`, `failed` or `not run`), seconds and peak memory."""
+    """For each section: its state (current, out of date, failed, not run), seconds and peak memory."""
     parameters = params.load(profile, data)
     folder = _Folder(BUILD / profile)
     rows = []
@@ -101,7 +106,8 @@ def status(profile: str, data: str | None = None) -> list[dict[str, Any]]:
             state = "not run"
         else:
             state = "current" if record["key"] == section.key(parameters, {}) else "out of date"
-        rows.append({"section": section.name, "state": state} | {k: record.get(k) for k in ("seconds", "peak_memory_mb")})
+        cost = {name: record.get(name) for name in ("seconds", "peak_memory_mb")}
+        rows.append({"section": section.name, "state": state, **cost})
     return rows
 
 
@@ -111,35 +117,36 @@ def _running_order() -> list[Section]:
     return [*chapters, front]
 
 
-def _execute(section: Section, parameters: Parameters, overrides: Mapping[str, Any], folder: _Folder) -> bool:
-    """Execute a section unless what is there is current; whether it ran."""
+def _execute(section: Section, parameters: Parameters, overrides: Mapping[str, Any], folder: _Folder) -> None:
+    """Execute a section unless what is there is current."""
     key = section.key(parameters, dict(overrides))
     if records.read_json(folder.record(section)).get("key") == key and folder.notebook(section).is_file():
-        return False
+        return
     from analysis.book.execute import SectionFailed, execute  # papermill takes a second to import
 
     print(f"{section.name}: running", flush=True)
-    injected = {"profile": parameters.profile, "data": parameters.data, **overrides}
+    given = {"profile": parameters.profile, "data": parameters.data, **overrides}
     try:
-        cost = execute(section, {k: v for k, v in injected.items() if v is not None}, folder.notebook(section))
+        cost = execute(section, {k: v for k, v in given.items() if v is not None}, folder.notebook(section))
     except SectionFailed as error:
         raise BuildError(str(error)) from None
     records.write_json(folder.record(section), records.record(key, parameters, overrides, cost))
     print(f"{section.name}: {records.duration(cost['seconds'])}, {cost['peak_memory_mb']} MB", flush=True)
-    return True
-
-
-def _open_study(parameters: Parameters) -> Any:
-    from analysis.study import Study  # torch takes seconds to import
-
-    return Study(parameters)
 
 
 def _write_results(parameters: Parameters, folder: _Folder) -> None:
-    study = _open_study(parameters)
+    """Write the claims and the manifest, unless those that are there belong to these very sections."""
     done = {section.name: records.read_json(folder.record(section)) for section in sections()}
-    records.write_json(folder.root / "claims.json", study.ledger())
-    records.write_json(folder.root / "manifest.json", records.manifest(parameters, done, study.input_hashes()))
+    key = provenance.digest({name: record["key"] for name, record in done.items()})
+    claims_file, manifest_file = folder.root / "claims.json", folder.root / "manifest.json"
+    if claims_file.is_file() and records.read_json(manifest_file).get("key") == key:
+        return
+    from analysis import claims  # torch takes seconds to import
+    from analysis.study import Study
+
+    study = Study(parameters)
+    records.write_json(claims_file, claims.ledger(study))
+    records.write_json(manifest_file, {"key": key} | records.manifest(study, done))
 
 
 def _render(folder: _Folder) -> None:
@@ -151,7 +158,11 @@ def _render(folder: _Folder) -> None:
 
 
 def _publish(
-    folder: _Folder, notebooks: Mapping[str, Path], endings: Mapping[str, str], pages: Mapping[str, str], strict: bool
+    folder: _Folder,
+    notebooks: Mapping[str, Path],
+    endings: Mapping[str, str],
+    pages: Mapping[str, str],
+    strict: bool,
 ) -> None:
     """Render, unless the pages that are there were made from the very same things."""
     from analysis.book import render

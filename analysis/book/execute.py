@@ -23,7 +23,7 @@ class SectionFailed(RuntimeError):
 
 
 def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[str, float]:
-    """Execute a section, injecting `parameters`, and write the executed notebook to `target`, whole or not at all.
+    """Execute a section, injecting `parameters`, and write the executed notebook, whole or not at all.
 
     Progress bars and warnings of the kernel go to this process's standard error as they come.
 
@@ -43,6 +43,7 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
             papermill.execute_notebook(
                 source, partial, parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
                 stderr_file=sys.stderr, request_save_on_cell_execute=False,
+                extra_arguments=["--log-level=ERROR"],
             )  # fmt: skip
     except PapermillExecutionError as error:
         os.replace(partial, failed)
@@ -73,7 +74,9 @@ def _tidy(path: Path) -> None:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if not (out.output_type == "stream" and "\r" in out.text)]
+            cell.outputs = [
+                out for out in cell.outputs if not (out.output_type == "stream" and "\r" in out.text)
+            ]
     nbformat.write(notebook, path)
 
 

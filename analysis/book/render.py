@@ -23,7 +23,9 @@ class RenderFailed(RuntimeError):
     """Jupyter Book warned or failed; the message is its output."""
 
 
-def stage(site: Path, notebooks: Mapping[str, Path], endings: Mapping[str, str], pages: Mapping[str, str]) -> None:
+def stage(
+    site: Path, notebooks: Mapping[str, Path], endings: Mapping[str, str], pages: Mapping[str, str]
+) -> None:
     """Fill the folder `site` with everything Jupyter Book needs.
 
     Args:
@@ -56,7 +58,17 @@ def render(site: Path, work: Path, strict: bool) -> Path:
         RenderFailed: with Jupyter Book's output.
     """
     shutil.rmtree(work, ignore_errors=True)
-    command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(site), "--path-output", str(work), "--all", "-q"]
+    command = [
+        sys.executable,
+        "-c",
+        _JUPYTER_BOOK,
+        "build",
+        str(site),
+        "--path-output",
+        str(work),
+        "--all",
+        "-q",
+    ]
     if strict:
         command += ["-W", "-n", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -14,7 +14,7 @@ import nbformat
 import yaml
 
 from analysis import provenance
-from analysis.params import ROOT, Parameters
+from analysis.params import COMPUTE, ROOT, Parameters
 
 LOCK = ROOT / "requirements.lock"
 
@@ -41,7 +41,9 @@ class Section:
         notebook = jupytext.read(self.source)
         tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
         if len(tagged) != 1:
-            raise ValueError(f"{self.source.name}: {len(tagged)} cells are tagged 'parameters'; there must be one")
+            raise ValueError(
+                f"{self.source.name}: {len(tagged)} cells are tagged 'parameters'; there must be one"
+            )
         return notebook
 
     def key(self, parameters: Parameters, overrides: dict[str, Any]) -> str:
@@ -51,7 +53,7 @@ class Section:
         return provenance.digest(
             [
                 self.source.read_text(),
-                parameters.model_dump(),
+                parameters.model_dump(exclude=COMPUTE),
                 overrides,
                 provenance.code(*_modules(code)),
                 hashlib.sha256(LOCK.read_bytes()).hexdigest(),

@@ -11,6 +11,8 @@ import hashlib
 import html
 import io
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ from docutils import nodes
 from myst_nb.core.render import MimeData, NbElementRenderer, create_figure_context
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.util import logging
 
 from analysis.figures.show import MIME
 from analysis.params import ROOT
@@ -29,8 +30,6 @@ STATIC = ROOT / "book" / "_static"
 VEGA_LITE = "6.4"
 TABLE_ROWS = 60
 
-logger = logging.getLogger(__name__)
-
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
@@ -38,29 +37,32 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", _write_vega)
     app.connect("html-page-context", _load_vega)
+    app.connect("build-finished", _mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 class FigureRenderer:
     """Turns an output of `analysis.figures` into a numbered figure."""
 
-    mime_priority_overrides = [("*", MIME, 1)]
+    mime_priority_overrides = (("*", MIME, 1),)
 
     @staticmethod
     def handle_mime(renderer: NbElementRenderer, data: MimeData, inline: bool) -> list[nodes.Element] | None:
         """Docutils nodes for a figure; None for any other output."""
         if data.mime_type != MIME:
             return None
-        figure = data.content
-        build = {"chart": _chart, "images": _image_table}[figure["kind"]]
+        content = data.content
+        body, legend = {"chart": _chart, "images": _image_table}[content["kind"]](renderer, content)
         document, holder = renderer.renderer, nodes.Element()
-        options = {"name": figure["name"], "caption": figure["caption"]}
+        options = {"name": content["name"], "caption": content["caption"]}
         with document.current_node_context(holder), create_figure_context(document, options, data.line):
-            document.current_node.extend(build(renderer, figure))
+            document.current_node.extend(body)
+        figure = holder.children[-1]
+        figure += nodes.legend("", *legend)
         return holder.children
 
 
-def _chart(renderer: NbElementRenderer, figure: dict[str, Any]) -> list[nodes.Node]:
+def _chart(renderer: NbElementRenderer, figure: dict[str, Any]) -> tuple[list[nodes.Node], list[nodes.Node]]:
     name, spec, alt = figure["name"], figure["spec"], html.escape(figure["alt"], quote=True)
     # "<" is escaped so that no text in the data can close the script element
     text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
@@ -68,41 +70,53 @@ def _chart(renderer: NbElementRenderer, figure: dict[str, Any]) -> list[nodes.No
         f'<div class="chart" id="chart-{name}" role="img" aria-label="{alt}"></div>'
         f'<script type="application/json" data-chart="chart-{name}">{text}</script>'
     )
-    picture = nodes.image(uri=_write(renderer, f"{name}.svg", figure["svg"].encode()), alt=figure["alt"])
-    picture["classes"].append("chart-static")
-    picture["candidates"] = {"*": picture["uri"]}
-    tables = list(spec.get("datasets", {}).values())
-    return [_raw(live), picture, *_data(renderer, name, spec, figure["svg"], tables)]
-
-
-def _data(
-    renderer: NbElementRenderer, name: str, spec: dict[str, Any], svg: str, tables: list[list[dict[str, Any]]]
-) -> list[nodes.Node]:
+    uri = _write(renderer, f"{name}.svg", figure["svg"].encode())
+    picture = nodes.image(uri=uri, alt=figure["alt"], classes=["chart-static"], candidates={"*": uri})
+    tables = [(figure["columns"][key], rows) for key, rows in spec.get("datasets", {}).items()]
     links = nodes.paragraph(classes=["chart-links"])
-    files = {f"{name}-{i}.csv" if i else f"{name}.csv": _csv(rows) for i, rows in enumerate(tables)}
-    files |= {f"{name}.vl.json": json.dumps(spec, indent=1), f"{name}.svg": svg}
-    labels = ["data (CSV)"] * len(tables) + ["specification (Vega-Lite)", "picture (SVG)"]
-    for label, (file, text) in zip(labels, files.items(), strict=True):
-        uri = _write(renderer, file, text.encode())
-        links += addnodes.download_reference("", "", nodes.literal("", label), reftarget=uri, refdoc=_doc(renderer))
-        links += nodes.Text(" ")
-    rows = "".join(_table(table) for table in tables)
-    open_, close = '<details class="chart-data"><summary>Data and downloads</summary>', "</details>"
-    return [_raw(open_), links, _raw(rows + close)]
+    for label, file, content in _downloads(name, spec, figure["svg"], tables):
+        uri = _write(renderer, file, content.encode())
+        doc = renderer.renderer.sphinx_env.docname
+        links += addnodes.download_reference("", "", nodes.inline("", label), reftarget=uri, refdoc=doc)
+    start = _raw('<details class="chart-data"><summary>Data and downloads</summary>')
+    return [_raw(live), picture], [
+        start,
+        links,
+        _raw("".join(_table(*table) for table in tables) + "</details>"),
+    ]
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
-    columns = list(rows[0])
+def _downloads(
+    name: str, spec: dict[str, Any], svg: str, tables: list[tuple[list[str], list[dict[str, Any]]]]
+) -> Iterator[tuple[str, str, str]]:
+    """Label, file name and content of each file a reader may take away."""
+    for index, table in enumerate(tables):
+        number = f"-{index + 1}" if index else ""
+        yield f"Data{number} (CSV)", f"{name}{number}.csv", _csv(*table)
+    yield "Specification (Vega-Lite)", f"{name}.vl.json", json.dumps(spec, indent=1)
+    yield "Picture (SVG)", f"{name}.svg", svg
+
+
+def _table(columns: list[str], rows: list[dict[str, Any]]) -> str:
     head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(_number(row.get(c)))}</td>" for c in columns) + "</tr>"
         for row in rows[:TABLE_ROWS]
     )
-    more = f"<p>The first {TABLE_ROWS} of {len(rows)} rows; the CSV file has all.</p>" if len(rows) > TABLE_ROWS else ""
-    return f'<div class="table-scroll" tabindex="0" role="region" aria-label="data"><table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
+    more = (
+        f"<p>The first {TABLE_ROWS} of {len(rows)} rows; the CSV file has all.</p>"
+        if len(rows) > TABLE_ROWS
+        else ""
+    )
+    return (
+        '<div class="table-scroll" tabindex="0" role="region" aria-label="Data of the figure">'
+        f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
+    )
 
 
-def _image_table(renderer: NbElementRenderer, figure: dict[str, Any]) -> list[nodes.Node]:
+def _image_table(
+    renderer: NbElementRenderer, figure: dict[str, Any]
+) -> tuple[list[nodes.Node], list[nodes.Node]]:
     columns, rows = figure["columns"], figure["rows"]
     table = nodes.table(classes=["image-grid"])
     group = nodes.tgroup(cols=len(columns) + 1)
@@ -120,7 +134,7 @@ def _image_table(renderer: NbElementRenderer, figure: dict[str, Any]) -> list[no
             cells.append(nodes.image(uri=uri, alt=f"{label}, {column}", candidates={"*": uri}))
         body += _row(cells)
     group += [head, body]
-    return [_raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>'), table]
+    return [table], [_raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>')]
 
 
 def _row(cells: list[nodes.Node]) -> nodes.row:
@@ -141,13 +155,9 @@ def _write(renderer: NbElementRenderer, file: str, content: bytes) -> str:
     return renderer.write_file(["figures", file], content, overwrite=True)
 
 
-def _doc(renderer: NbElementRenderer) -> str:
-    return renderer.renderer.sphinx_env.docname
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -190,7 +200,33 @@ def _write_vega(app: Sphinx) -> None:
         target.write_text(f"(function () {{\n{bundle}\n}})();\n")
 
 
-def _load_vega(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+def _load_vega(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     if doctree is not None and any('class="chart"' in raw.astext() for raw in doctree.findall(nodes.raw)):
         app.add_js_file("vega.js", loading_method="defer")
         app.add_js_file("charts.js", loading_method="defer")
+
+
+# What the theme, docutils and pandas write, and what a screen reader needs instead.
+_MENDED = [
+    (r'role="doc-biblioentry"', 'role="listitem"'),
+    (r'(<button class="btn search-button-field[^>]*) aria-label="Search"', r"\1"),
+    (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    (r'<i class="theme-switch ([^>]*?)\s+title="[^"]*"', r'<i class="theme-switch \1 aria-hidden="true"'),
+    (r'<th(?: class="[^"]*")?>(?:<p></p>)?</th>', "<td></td>"),
+    (
+        r'<div id="pst-primary-sidebar"',
+        '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"',
+    ),
+]
+
+
+def _mend_pages(app: Sphinx, exception: Exception | None) -> None:
+    """Mend what automatic checks of accessibility find in markup that is not ours."""
+    if exception is None and app.builder.format == "html":
+        for path in Path(app.outdir).glob("**/*.html"):
+            text = path.read_text()
+            for pattern, replacement in _MENDED:
+                text = re.sub(pattern, replacement, text)
+            path.write_text(text)

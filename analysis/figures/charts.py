@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -33,17 +33,25 @@ def curves(
         rule: draw a dashed horizontal line here, for example chance.
     """
     _need(df, x, y, colour, low, high, facet)
-    horizontal = alt.X(x, type="quantitative", title=x_title or x, scale=alt.Scale(type="log" if log_x else "linear"))
+    horizontal = alt.X(
+        x, type="quantitative", title=x_title or x, scale=alt.Scale(type="log" if log_x else "linear")
+    )
     base = alt.Chart(df).encode(horizontal)
     if colour:
         base = base.encode(_colour(df, colour))
     value = alt.Y(y, type="quantitative", title=y_title or y, scale=alt.Scale(zero=False))
-    layers = [base.mark_line(point=True).encode(value, tooltip=_tooltip(df, facet, colour, x, y, low, high))]
+    tip = _tooltip(df, facet, colour, x, y, low, high)
+    layers = [
+        base.mark_line().encode(value, opacity=_fade(colour)),
+        base.mark_point().encode(value, opacity=_fade(colour), tooltip=tip),
+    ]
     if low and high:
-        band = base.mark_area(opacity=0.2).encode(alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high))
+        band = base.mark_area().encode(
+            alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high), opacity=_fade(colour, 0.2)
+        )
         layers.insert(0, band)
     if rule is not None:
-        layers.append(_horizontal_rule(df, rule))
+        layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(rule)))
     return _assemble(layers, df, facet, columns, colour)
 
 
@@ -68,23 +76,29 @@ def intervals(
     """
     _need(df, label, estimate, low, high, colour, facet)
     row = alt.Y(label, type="nominal", sort=None, title=None, axis=alt.Axis(labelLimit=260))
-    base = alt.Chart(df).encode(row)
+    base = alt.Chart(df).encode(row, opacity=_fade(colour))
     if colour:
         base = base.encode(_colour(df, colour), yOffset=alt.YOffset(colour, sort=None))
     tip = _tooltip(df, facet, label, colour, estimate, low, high)
-    whiskers = base.mark_rule(strokeWidth=2).encode(alt.X(low, type="quantitative", title=title or estimate), alt.X2(high),
-                                                    tooltip=tip)
-    dots = base.mark_point(size=90).encode(alt.X(estimate, type="quantitative", title=title or estimate), tooltip=tip)
+    whiskers = base.mark_rule(strokeWidth=2).encode(
+        alt.X(low, type="quantitative", title=title or estimate), alt.X2(high), tooltip=tip
+    )
+    dots = base.mark_point(size=90).encode(
+        alt.X(estimate, type="quantitative", title=title or estimate), tooltip=tip
+    )
     if not colour:
-        whiskers, dots = whiskers.mark_rule(strokeWidth=2, color=_FIRST), dots.mark_point(size=90, color=_FIRST)
+        whiskers, dots = (
+            whiskers.mark_rule(strokeWidth=2, color=_FIRST),
+            dots.mark_point(size=90, color=_FIRST),
+        )
     layers: list[alt.Chart] = []
     if margin is not None and rule is not None:
-        zone = alt.Chart(df).mark_rect(opacity=0.12, color="grey").encode(x=alt.datum(rule - margin), x2=alt.datum(rule + margin))
-        layers.append(zone)
+        ends = {"x": alt.datum(rule - margin), "x2": alt.datum(rule + margin)}
+        layers.append(_once(df, facet).mark_rect(opacity=0.15, color="grey").encode(**ends))
     if rule is not None:
-        layers.append(alt.Chart(df).mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(rule)))
+        layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(rule)))
     groups = df[colour].nunique() if colour else 1
-    height = alt.Step(16 + 14 * groups)
+    height = df[label].nunique() * (16 + 14 * groups)
     return _assemble([*layers, whiskers, dots], df, facet, columns, colour, height)
 
 
@@ -103,16 +117,21 @@ def bars(
 ) -> alt.TopLevelMixin:
     """Vertical bars from zero, side by side where `colour` is given, with whiskers from `low` to `high`."""
     _need(df, x, y, colour, low, high, facet)
-    base = alt.Chart(df).encode(alt.X(x, type="nominal", sort=None, title=x_title or x, axis=alt.Axis(labelAngle=0)))
+    base = alt.Chart(df).encode(
+        alt.X(x, type="nominal", sort=None, title=x_title or x, axis=alt.Axis(labelAngle=0))
+    )
     if colour:
         base = base.encode(xOffset=alt.XOffset(colour, sort=None))
     tip = _tooltip(df, facet, x, colour, y, low, high)
     value = alt.Y(y, type="quantitative", title=y_title or y)
-    layers = [base.mark_bar().encode(value, tooltip=tip, **({"color": _colour(df, colour)} if colour else {}))]
+    fill = _colour(df, colour) if colour else alt.value(_FIRST)
+    layers = [base.mark_bar().encode(value, color=fill, opacity=_fade(colour), tooltip=tip)]
     if low and high:
-        layers.append(base.mark_rule().encode(alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high)))
+        layers.append(
+            base.mark_rule().encode(alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high))
+        )
     if rule is not None:
-        layers.append(_horizontal_rule(df, rule))
+        layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(rule)))
     return _assemble(layers, df, facet, columns, colour)
 
 
@@ -130,16 +149,17 @@ def scatter(
 ) -> alt.TopLevelMixin:
     """Points; `label` names each on hover; `diagonal` draws y = x."""
     _need(df, x, y, colour, label, facet)
-    points = alt.Chart(df).mark_point(opacity=0.75).encode(
+    points = alt.Chart(df).mark_point().encode(
         alt.X(x, type="quantitative", title=x_title or x, scale=alt.Scale(zero=False)),
         alt.Y(y, type="quantitative", title=y_title or y, scale=alt.Scale(zero=False)),
+        opacity=_fade(colour, 0.8),
+        color=_colour(df, colour) if colour else alt.value(_FIRST),
         tooltip=_tooltip(df, facet, label, colour, x, y),
     )  # fmt: skip
-    points = points.encode(_colour(df, colour)) if colour else points.mark_point(opacity=0.75, color=_FIRST)
     layers = [points]
     if diagonal:
         ends = [float(min(df[x].min(), df[y].min())), float(max(df[x].max(), df[y].max()))]
-        line = alt.Chart(df).mark_rule(strokeDash=[4, 4]).encode(
+        line = _once(df, facet).mark_rule(strokeDash=[4, 4]).encode(
             x=alt.datum(ends[0]), y=alt.datum(ends[0]), x2=alt.datum(ends[1]), y2=alt.datum(ends[1])
         )  # fmt: skip
         layers.insert(0, line)
@@ -175,19 +195,21 @@ def heatmap(
         reach = max(abs(largest - centre), abs(smallest - centre)) or 1.0
         scale = alt.Scale(scheme=DIVERGING, domain=[centre - reach, centre + reach])
         pale = f"abs(datum[{value!r}] - {centre}) > {0.7 * reach}"
+    slanted = alt.Axis(labelAngle=-40, labelLimit=160)
     base = alt.Chart(df).encode(
-        alt.X(column, type="nominal", sort=None, title=column_title or column, axis=alt.Axis(labelAngle=-40, labelLimit=160)),
+        alt.X(column, type="nominal", sort=None, title=column_title or column, axis=slanted),
         alt.Y(row, type="nominal", sort=None, title=row_title or row, axis=alt.Axis(labelLimit=160)),
-    )  # fmt: skip
+    )
+    legend = alt.Legend(gradientLength=200)
     cells = base.mark_rect().encode(
-        alt.Color(value, type="quantitative", title=title or value, scale=scale, legend=alt.Legend(gradientLength=200)),
+        alt.Color(value, type="quantitative", title=title or value, scale=scale, legend=legend),
         tooltip=_tooltip(df, facet, row, column, value),
-    )  # fmt: skip
+    )
     text = base.mark_text(fontSize=11).encode(
         alt.Text(value, type="quantitative", format=f".{digits}f"),
         color=alt.condition(pale, alt.value("white"), alt.value("black")),
     )
-    return _assemble([cells, text], df, facet, columns, None, alt.Step(26))
+    return _assemble([cells, text], df, facet, columns, None, 26 * df[row].nunique())
 
 
 _FIRST = "#0072B2"
@@ -212,28 +234,37 @@ def _tooltip(df: pd.DataFrame, *names: str | None) -> list[alt.Tooltip]:
     return tips
 
 
-def _horizontal_rule(df: pd.DataFrame, at: float) -> alt.Chart:
-    return alt.Chart(df).mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(at))
+def _once(df: pd.DataFrame, facet: str | None) -> alt.Chart:
+    """A chart with one row per panel, for marks that depend on no row."""
+    return alt.Chart(df).transform_aggregate(rows="count()", groupby=[facet] if facet else [])
+
+
+def _pick(colour: str) -> alt.Parameter:
+    """A click on the legend picks out one entry, in this chart and (charts.js) in all others of the page."""
+    return alt.selection_point(name="pick", fields=[colour], bind="legend")
+
+
+def _fade(colour: str | None, full: float = 1.0) -> Any:
+    """Opacity that falls when another entry of the legend is picked."""
+    return alt.condition(_pick(colour), alt.value(full), alt.value(full / 6)) if colour else alt.value(full)
 
 
 def _assemble(
-    layers: Sequence[alt.Chart],
+    layers: list[alt.Chart],
     df: pd.DataFrame,
     facet: str | None,
     columns: int,
     colour: str | None,
-    height: float | alt.Step = HEIGHT,
+    height: float = HEIGHT,
 ) -> alt.TopLevelMixin:
     if colour:
-        # a click on the legend picks out one entry, here and in every other chart of the page that has it
-        pick = alt.selection_point(name="pick", fields=[colour], bind="legend")
-        shade = alt.condition(pick, alt.value(1), alt.value(0.15))
-        coloured = [layer for layer in layers if not isinstance(layer.encoding.color, alt.utils.schemapi.UndefinedType)]
-        layers = [layer.encode(opacity=shade) if layer in coloured and layer.mark != "area" else layer for layer in layers]
-        layers[-1] = layers[-1].add_params(pick)
+        layers[-1] = layers[-1].add_params(_pick(colour))
     chart = alt.layer(*layers)
     if facet is None:
-        return chart.properties(width="container", height=height)
+        fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+        return chart.properties(width="container", height=height, autosize=fit)
     panels = min(columns, df[facet].nunique())
-    chart = chart.properties(width=560 // panels - 40, height=height if isinstance(height, alt.Step) else 200)
+    chart = chart.properties(
+        width=560 // panels - 40, height=min(height, 200) if height == HEIGHT else height
+    )
     return chart.facet(alt.Facet(facet, type="nominal", sort=None, title=None), columns=panels, data=df)

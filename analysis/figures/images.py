@@ -14,10 +14,14 @@ from analysis.figures.show import Figure, check_texts
 
 # Blue - white - orange, symmetrical in lightness, so that neither sign dominates and no common colour vision
 # deficiency confuses them. After the diverging maps of Crameri et al. (2020).
-_ANCHORS = np.array([[10, 60, 130], [86, 154, 204], [246, 246, 246], [232, 145, 58], [130, 58, 6]], dtype=float)
+_ANCHORS = np.array(
+    [[10, 60, 130], [86, 154, 204], [246, 246, 246], [232, 145, 58], [130, 58, 6]], dtype=float
+)
 
 
-def map_image(relevance: np.ndarray, limit: float | None = None, under: np.ndarray | None = None) -> np.ndarray:
+def map_image(
+    relevance: np.ndarray, limit: float | None = None, under: np.ndarray | None = None
+) -> np.ndarray:
     """A relevance map in colour: orange speaks for the class, blue against it, white is zero.
 
     Args:
@@ -86,7 +90,8 @@ def image_grid(
                   for c, png in zip(columns, row, strict=True)) + "</tr>"
         for r, row in zip(rows, cells, strict=True)
     )  # fmt: skip
-    page = f"<figure><table><tr><td></td>{head}</tr>{body}</table><figcaption>{html.escape(caption)}</figcaption></figure>"
+    table = f"<table><tr><td></td>{head}</tr>{body}</table>"
+    page = f"<figure>{table}<figcaption>{html.escape(caption)}</figcaption></figure>"
     return Figure(payload, page)
 
 

@@ -21,7 +21,7 @@ LIMIT = 600_000  # characters of a chart's specification, so that no page grows 
 class Figure:
     """A figure as a notebook output.
 
-    The book's Sphinx extension renders `payload` with a caption that it numbers; any other viewer shows `page`.
+    The book's Sphinx extension renders `payload`, with a numbered caption; any other viewer shows `page`.
     """
 
     payload: dict[str, Any]
@@ -31,7 +31,7 @@ class Figure:
         return {MIME: self.payload, "text/html": self.page, "text/plain": self.payload["alt"]}
 
 
-def show(chart: alt.TopLevelMixin, name: str, caption: str, alt: str) -> Figure:  # noqa: A002
+def show(chart: alt.TopLevelMixin, name: str, caption: str, alt: str) -> Figure:
     """An interactive chart with everything a reader needs; let it be the last expression of a cell.
 
     Args:
@@ -47,10 +47,17 @@ def show(chart: alt.TopLevelMixin, name: str, caption: str, alt: str) -> Figure:
     spec = chart.to_dict()
     size = len(json.dumps(spec))
     if size > LIMIT:
-        raise ValueError(f"figure {name!r}: {size} characters of data exceed {LIMIT}; summarise before drawing")
+        raise ValueError(
+            f"figure {name!r}: {size} characters of data exceed {LIMIT}; summarise before drawing"
+        )
     spec["description"] = alt
     picture = vl_convert.vegalite_to_svg(fixed_width(spec), config=PRINT)
-    payload = {"kind": "chart", "name": name, "caption": caption, "alt": alt, "spec": spec, "svg": picture}
+    # saving a notebook sorts keys, so the order of columns is kept apart
+    columns = {key: list(rows[0]) for key, rows in spec.get("datasets", {}).items()}
+    payload = {
+        "kind": "chart", "name": name, "caption": caption, "alt": alt,
+        "spec": spec, "svg": picture, "columns": columns,
+    }  # fmt: skip
     return Figure(payload, f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>")
 
 

@@ -1,16 +1,16 @@
 """The look shared by all charts.
 
 What follows the page (text, grid and background colours) is not set here: `book/_static/charts.js` reads it
-from the page, so that a chart is legible in light and in dark mode. `PRINT` holds those colours for the static
-picture that is printed, and shown where scripts do not run.
+from the page, so that a chart is legible in light and in dark mode. `PRINT` holds those colours for the
+static picture, which is printed, and shown where scripts do not run.
 """
 
 from __future__ import annotations
 
 import altair as alt
 
-# Okabe & Ito (2008), distinguishable with every common colour vision deficiency. Their black is left out, which
-# is not legible in dark mode, and their yellow comes last, which is hard to see on white.
+# Okabe & Ito (2008), distinguishable with every common colour vision deficiency. Their black is left out, as
+# it is not legible in dark mode, and their yellow comes last, which is hard to see on white.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442"]
 SEQUENTIAL = "viridis"
 DIVERGING = "blueorange"
@@ -20,7 +20,13 @@ HEIGHT = 300
 
 PRINT = {
     "background": "white",
-    "axis": {"labelColor": "#222", "titleColor": "#222", "gridColor": "#ddd", "domainColor": "#777", "tickColor": "#777"},
+    "axis": {
+        "labelColor": "#222",
+        "titleColor": "#222",
+        "gridColor": "#ddd",
+        "domainColor": "#777",
+        "tickColor": "#777",
+    },
     "legend": {"labelColor": "#222", "titleColor": "#222"},
     "header": {"labelColor": "#222", "titleColor": "#222"},
     "title": {"color": "#222"},
@@ -36,12 +42,29 @@ def _paper() -> alt.theme.ThemeConfig:
         "config": {
             "font": FONT,
             "view": {"continuousWidth": WIDTH, "continuousHeight": HEIGHT, "stroke": None},
-            "axis": {"labelFontSize": label, "titleFontSize": title, "titleFontWeight": "normal", "titlePadding": 8},
-            "legend": {"labelFontSize": label, "titleFontSize": title, "titleFontWeight": "normal", "labelLimit": 320,
-                       "orient": "top", "columns": 3},
+            "axis": {
+                "labelFontSize": label,
+                "titleFontSize": title,
+                "titleFontWeight": "normal",
+                "titlePadding": 8,
+            },
+            "axisX": {"grid": False},
+            "legend": {
+                "labelFontSize": label,
+                "titleFontSize": title,
+                "titleFontWeight": "normal",
+                "labelLimit": 320,
+                "symbolOpacity": 1,
+                "orient": "top",
+                "columns": 3,
+            },
             "header": {"labelFontSize": label, "titleFontSize": title, "titleFontWeight": "normal"},
-            "range": {"category": PALETTE, "heatmap": {"scheme": SEQUENTIAL}, "ramp": {"scheme": SEQUENTIAL},
-                      "diverging": {"scheme": DIVERGING}},
+            "range": {
+                "category": PALETTE,
+                "heatmap": {"scheme": SEQUENTIAL},
+                "ramp": {"scheme": SEQUENTIAL},
+                "diverging": {"scheme": DIVERGING},
+            },
             "line": {"strokeWidth": 2},
             "point": {"filled": True, "size": 60},
             "text": {"fontSize": label},

@@ -15,7 +15,7 @@
     const text = get("--pst-color-text-base"), muted = get("--pst-color-text-muted"), line = get("--pst-color-border");
     return {
       background: "transparent",
-      axis: { labelColor: text, titleColor: text, gridColor: line, domainColor: muted, tickColor: muted },
+      axis: { labelColor: text, titleColor: text, gridColor: line, gridOpacity: 0.6, domainColor: muted, tickColor: muted },
       legend: { labelColor: text, titleColor: text },
       header: { labelColor: text, titleColor: text },
       title: { color: text },
@@ -25,33 +25,62 @@
   }
 
   // Panels side by side as long as each keeps a readable width.
-  function fit(spec, width) {
-    if (!spec.facet || !spec.spec || typeof spec.spec.width !== "number") return spec;
-    const fits = Math.max(1, Math.floor(width / 260));
-    const columns = Math.min(spec.columns || 1, fits);
-    const panel = Math.max(150, Math.floor(width / columns) - 75);
+  function fit(spec, width, narrower) {
+    if (!spec.facet || typeof spec.spec?.width !== "number") return spec;
+    const columns = Math.min(spec.columns || 1, Math.max(1, Math.floor(width / 260)));
+    const panel = Math.max(90, Math.floor(width / columns) - 65 - narrower);
     return { ...spec, columns, spec: { ...spec.spec, width: panel } };
   }
 
-  async function draw(chart) {
+  async function draw(chart, narrower = 0) {
     if (chart.view) chart.view.finalize();
-    const spec = fit(chart.spec, chart.element.clientWidth);
-    const options = { config: colours(), renderer: "svg", actions: false, ast: false };
-    chart.view = await window.vegaEmbed(chart.element, spec, options);
-    // the element itself carries the description; a reader of the screen gets the table below the chart
-    chart.element.querySelectorAll("svg").forEach((svg) => {
-      svg.setAttribute("aria-hidden", "true");
-      svg.querySelectorAll("[aria-label], [role], [aria-roledescription]").forEach((part) => {
-        ["aria-label", "role", "aria-roledescription"].forEach((name) => part.removeAttribute(name));
-      });
-    });
+    const element = chart.element, width = element.clientWidth;
+    const config = colours();
+    if (width < 480) config.legend.columns = 1;
+    const options = { config, renderer: "svg", actions: false };
+    chart.view = await window.vegaEmbed(element, fit(chart.spec, width, narrower), options);
+    const excess = element.scrollWidth - width;
+    if (excess > 1 && narrower === 0 && chart.spec.facet) {
+      const columns = fit(chart.spec, width, 0).columns;
+      return draw(chart, Math.ceil(excess / columns));
+    }
+    describe(element);
     share(chart);
   }
 
-  // An entry picked in one legend is picked in every chart of the page that knows the same field.
+  // The chart is one image with one description; its data are in the table below it.
+  function describe(element) {
+    element.setAttribute("role", "img");
+    element.removeAttribute("aria-roledescription");
+    if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
+    for (const svg of element.querySelectorAll("svg")) {
+      svg.setAttribute("aria-hidden", "true");
+      for (const part of svg.querySelectorAll("[role]")) {
+        ["aria-label", "role", "aria-roledescription"].forEach((name) => part.removeAttribute(name));
+      }
+    }
+  }
+
+  // An entry picked in one legend is picked in every chart of the page that is coloured by the same field.
+  function picks(spec) {
+    const params = [...(spec.params || []), ...(spec.spec?.params || []), ...(spec.layer || []).flatMap((l) => l.params || [])];
+    return params.find((param) => param.name === "pick")?.select.fields[0];
+  }
+
+  let sharing = false;
   function share(chart) {
-    const view = chart.view.view;
-    if (!("pick" in view.getState().signals || {})) return;
+    const field = picks(chart.spec);
+    if (!field) return;
+    chart.view.view.addDataListener("pick_store", (name, rows) => {
+      if (sharing) return;
+      sharing = true;
+      const others = charts.filter((other) => other !== chart && other.view && picks(other.spec) === field);
+      const copies = () => rows.map((row) => ({ ...row }));
+      Promise.all(others.map((other) => {
+        const change = window.vega.changeset().remove(() => true).insert(copies());
+        return other.view.view.change("pick_store", change).runAsync();
+      })).finally(() => { sharing = false; });
+    });
   }
 
   function drawAll() {
