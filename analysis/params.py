@@ -46,24 +46,32 @@ class Parameters(BaseModel):
     data: str | None = Field(None, description="folder that holds the image folders and tables named below")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
     workers: int = Field(2, ge=1, le=64, description="processes that train and explain networks side by side")
-    threads: int = Field(1, ge=1, le=64, description="threads of each process; results can differ in last digits")
+    threads: int = Field(
+        1, ge=1, le=64, description="threads of each process; results can differ in last digits"
+    )
 
     faces: str = Field(
         "procedural", description="'procedural', or a folder under `data` with one folder per identity"
     )
     gender_table: str | None = Field(None, description="CSV under `data`: identity,file,gender")
     image_size: int = Field(64, ge=32, le=224, description="side of the network's input, pixels")
-    crop: int | None = Field(None, ge=16, description="central square of a photograph that is used, source pixels")
+    crop: int | None = Field(
+        None, ge=16, description="central square of a photograph that is used, source pixels"
+    )
     identities: int = Field(30, ge=2, le=2000, description="people in the identity task (procedural faces)")
     views: int = Field(30, ge=6, le=500, description="images of each of them (procedural faces)")
-    gender_people: int = Field(300, ge=10, le=20000, description="other people, for the gender task (procedural)")
+    gender_people: int = Field(
+        300, ge=10, le=20000, description="other people, for the gender task (procedural)"
+    )
     gender_views: int = Field(4, ge=1, le=100, description="images of each of those (procedural faces)")
     minimum_images: int = Field(
         20, ge=4, description="images a person needs for the identity task (photographs)"
     )
     maximum_images: int = Field(25, ge=4, description="images used of one person at most (photographs)")
     stimulus_seed: int = Field(0, ge=0, description="seed of procedural stimuli and of the splits")
-    validation_share: Share = Field(0.15, description="share of images (identity) or people (gender) to validate")
+    validation_share: Share = Field(
+        0.15, description="share of images (identity) or people (gender) to validate"
+    )
     test_share: Share = Field(0.25, description="share of images (identity) or people (gender) to test")
 
     width: float = Field(0.125, gt=0, le=1, description="channels relative to the full VGG-16")
@@ -76,7 +84,9 @@ class Parameters(BaseModel):
     pretraining_classes: int = Field(40, ge=2, description="people in procedural face pretraining")
     pretraining_views: int = Field(80, ge=4, description="images per class in procedural pretraining")
     pretraining_samples: int = Field(
-        40000, ge=64, description="images shown during each pretraining, the same number for every pretraining"
+        40000,
+        ge=64,
+        description="images shown during each pretraining, the same number for every pretraining",
     )
     pretraining_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of pretraining")
     pretraining_runs: int = Field(
@@ -97,7 +107,9 @@ class Parameters(BaseModel):
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
 
     composite: Composite = Field("epsilon_plus", description="LRP composite: which rule each layer uses")
-    explain: Literal["predicted", "true"] = Field("predicted", description="the class whose logit is explained")
+    explain: Literal["predicted", "true"] = Field(
+        "predicted", description="the class whose logit is explained"
+    )
     explained_images: int = Field(120, ge=4, le=100000, description="held-out images explained, at most")
 
     ranking: Literal["signed", "positive", "absolute"] = Field(
@@ -108,7 +120,9 @@ class Parameters(BaseModel):
         (2.0, 5.0, 10.0, 20.0, 40.0, 70.0), min_length=2, description="share of pixels kept or removed, %"
     )
     transfer_percents: tuple[Percent, ...] = Field(
-        (5.0, 10.0, 20.0), min_length=1, description="share of pixels kept when maps are tested on other models, %"
+        (5.0, 10.0, 20.0),
+        min_length=1,
+        description="share of pixels kept when maps are tested on other models, %",
     )
     measure: Literal["accuracy", "probability", "logit"] = Field(
         "probability", description="performance of a masked image: for its true class"
@@ -121,13 +135,19 @@ class Parameters(BaseModel):
     resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
     permutations: int = Field(5000, ge=100, le=1000000, description="random permutations, where not exact")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of intervals")
-    accuracy_margin: float = Field(0.05, gt=0, lt=0.5, description="accuracies this close count as comparable")
+    accuracy_margin: float = Field(
+        0.05, gt=0, lt=0.5, description="accuracies this close count as comparable"
+    )
     transfer_margin: float = Field(
         0.5, ge=0, lt=1, description="share of the own map's benefit that counts as 'generally stable'"
     )
-    asymmetry_margin: float = Field(0.05, ge=0, lt=1, description="transfer differences below this do not count")
+    asymmetry_margin: float = Field(
+        0.05, ge=0, lt=1, description="transfer differences below this do not count"
+    )
 
-    ratings: tuple[str, ...] = Field((), description="CSVs under `data` with pairwise ratings; none: simulated")
+    ratings: tuple[str, ...] = Field(
+        (), description="CSVs under `data` with pairwise ratings; none: simulated"
+    )
     ratings_columns: tuple[str, str, str] = Field(("a", "b", "value"), description="item, item, rating")
     ratings_direction: Literal["dissimilarity", "similarity"] = Field(
         "dissimilarity", description="what a high rating means"
@@ -164,12 +184,16 @@ class Parameters(BaseModel):
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"tasks={list(self.tasks)}: each task once")
         if self.minimum_images > self.maximum_images:
-            raise ValueError(f"minimum_images={self.minimum_images} exceeds maximum_images={self.maximum_images}")
+            raise ValueError(
+                f"minimum_images={self.minimum_images} exceeds maximum_images={self.maximum_images}"
+            )
         folders = [v for v in self.pretrainings.values() if not is_built_in(v)]
         if self.faces != "procedural":
             folders.append(self.faces)
         if folders and self.data is None:
-            raise ValueError(f"data: needed, because {folders[0]!r} is a folder; give DATA=path or --data path")
+            raise ValueError(
+                f"data: needed, because {folders[0]!r} is a folder; give DATA=path or --data path"
+            )
         return self
 
     def inputs(self, *names: str) -> dict[str, Any]:
@@ -277,6 +301,8 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, Parameters.model_fields, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"{name}={error['input']!r}: unknown parameter{hint} Known: {', '.join(Parameters.model_fields)}"
+        return (
+            f"{name}={error['input']!r}: unknown parameter{hint} Known: {', '.join(Parameters.model_fields)}"
+        )
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{'.'.join(where)}={error['input']!r}: {message}. Allowed: {describe(name)}"

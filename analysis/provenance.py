@@ -15,7 +15,18 @@ from typing import Any
 
 from analysis.params import ROOT
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "xarray", "zarr", "rsatoolbox", "captum", "altair")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "xarray",
+    "zarr",
+    "rsatoolbox",
+    "captum",
+    "altair",
+)
 
 
 def digest(value: Any) -> str:
@@ -39,7 +50,7 @@ def code(*modules: str) -> str:
             continue
         tree = _without_docstrings(ast.parse(path.read_text()))
         seen[name] = ast.dump(tree)
-        waiting += _imports(tree)
+        waiting += _imports(tree, name if path.name == "__init__.py" else name.rpartition(".")[0])
     return digest(sorted(seen.items()))
 
 
@@ -51,21 +62,28 @@ def _source(name: str) -> Path | None:
     return None
 
 
-def _imports(tree: ast.AST) -> list[str]:
+def _imports(tree: ast.AST, package: str) -> list[str]:
+    """Modules of `analysis` imported by code that stands in `package`."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            names.append(module)
+            names += [f"{module}.{alias.name}" for alias in node.names]
     return [name for name in names if name.startswith("analysis.")]
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and body and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and body
+            and ast.get_docstring(node) is not None
+        ):
             node.body = body[1:]
     return tree
 
@@ -75,7 +93,9 @@ def commit() -> str:
     """The git commit of the project, with '+' if tracked files differ from it; 'unknown' outside git."""
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        ).stdout
 
     try:
         dirty = git("status", "--porcelain", "--untracked-files=no").strip()

@@ -36,6 +36,16 @@ class Store:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
+        self._memory: dict[Any, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "_memory": {}}
+
+    def remember(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make()` returned the first time, for as long as this process lives."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
 
     def key(self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...]) -> str:
         """The key of a result: a hash of its kind, inputs and code."""
@@ -64,8 +74,20 @@ class Store:
     ) -> xr.Dataset:
         """Like `folder`, for a result that is one dataset; `make()` returns it. Opened lazily from zarr."""
         path = self.folder(kind, inputs, code, lambda temporary: write(make(), temporary / "data.zarr"))
-        dataset = xr.open_zarr(path / "data.zarr", chunks=None)
+        dataset = read(path / "data.zarr")
         return dataset.assign_attrs(store_key=path.name, store_path=str(path))
+
+    def json(
+        self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...], make: Callable[[], Any]
+    ) -> Any:
+        """Like `folder`, for a result that JSON can hold (NaN included); `make()` returns it."""
+        path = self.folder(
+            kind,
+            inputs,
+            code,
+            lambda temporary: (temporary / "result.json").write_text(json.dumps(make(), indent=1)),
+        )
+        return json.loads((path / "result.json").read_text())
 
     def has(self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...]) -> bool:
         """Whether a result is there."""
@@ -77,7 +99,9 @@ class Store:
         for record in sorted(self.root.glob("*/*/provenance.json")):
             folder = record.parent
             files = json.loads(record.read_text())["files"]
-            same = all((folder / name).is_file() and _blake2(folder / name) == h for name, (_, h) in files.items())
+            same = all(
+                (folder / name).is_file() and _blake2(folder / name) == h for name, (_, h) in files.items()
+            )
             if not same:
                 bad.append(str(folder))
         return bad
@@ -92,7 +116,12 @@ class Store:
             for path in sorted(temporary.rglob("*"))
             if path.is_file()
         }
-        record = {"kind": kind, "key": final.name, "inputs": inputs, "files": files} | provenance.environment()
+        record = {
+            "kind": kind,
+            "key": final.name,
+            "inputs": inputs,
+            "files": files,
+        } | provenance.environment()
         (temporary / "provenance.json").write_text(json.dumps(record, indent=1, default=str))
         os.replace(temporary, final)
 
@@ -101,7 +130,9 @@ class Store:
         for name, (size, _) in files.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != size:
-                raise StoreError(f"{path} is missing or damaged; delete the folder {folder} to have it made again")
+                raise StoreError(
+                    f"{path} is missing or damaged; delete the folder {folder} to have it made again"
+                )
 
 
 def write(dataset: xr.Dataset, path: Path) -> None:
@@ -111,7 +142,12 @@ def write(dataset: xr.Dataset, path: Path) -> None:
         if variable.dtype.kind in "OT":
             dataset[name] = variable.astype(str)
         dataset[name].encoding = {}
-    dataset.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
+    dataset.to_zarr(path, mode="w", consolidated=True, zarr_format=2)
+
+
+def read(path: Path) -> xr.Dataset:
+    """Open what `write` wrote, lazily."""
+    return xr.open_zarr(path, chunks=None, consolidated=True)
 
 
 def content_digest(dataset: xr.Dataset) -> str:

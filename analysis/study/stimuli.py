@@ -31,6 +31,10 @@ def faces(p: Parameters, store: Store) -> xr.Dataset:
         "gender", or "rated": photographs of rated people who have too few images to be trained on) and `split`
         ("train", "validation", "test").
     """
+    return store.remember(("faces", p.as_json()), lambda: _faces(p, store))
+
+
+def _faces(p: Parameters, store: Store) -> xr.Dataset:
     names = ["faces", "image_size", "stimulus_seed", "validation_share", "test_share"]
     if p.faces == "procedural":
         inputs = p.inputs(*names, "identities", "views", "gender_people", "gender_views")
@@ -42,6 +46,10 @@ def faces(p: Parameters, store: Store) -> xr.Dataset:
 
 def pretraining_set(p: Parameters, store: Store, label: str) -> xr.Dataset:
     """Images to pretrain on, with `split` "train" or "validation"; the class is the coordinate `identity`."""
+    return store.remember(("pretraining", label, p.as_json()), lambda: _pretraining_set(p, store, label))
+
+
+def _pretraining_set(p: Parameters, store: Store, label: str) -> xr.Dataset:
     source = p.pretrainings[label]
     inputs = {"source": source} | p.inputs("image_size", "stimulus_seed")
     if source.startswith("procedural:"):
@@ -52,12 +60,17 @@ def pretraining_set(p: Parameters, store: Store, label: str) -> xr.Dataset:
     def make() -> xr.Dataset:
         if source == "procedural:faces":
             dataset = stimuli.make_faces(
-                p.pretraining_classes, p.pretraining_views, p.image_size, p.stimulus_seed + PRETRAINING_SEED_OFFSET
+                p.pretraining_classes,
+                p.pretraining_views,
+                p.image_size,
+                p.stimulus_seed + PRETRAINING_SEED_OFFSET,
             )
         elif source == "procedural:objects":
             dataset = stimuli.make_objects(p.pretraining_views, p.image_size, p.stimulus_seed)
         elif source.startswith("procedural:"):
-            raise ParameterError(f"pretrainings: {source!r}: procedural sets are procedural:objects, procedural:faces")
+            raise ParameterError(
+                f"pretrainings: {source!r}: procedural sets are procedural:objects, procedural:faces"
+            )
         else:
             dataset = stimuli.read_folder(p.path(source), p.image_size)
         dataset = dataset[["pixels"]]
@@ -137,7 +150,9 @@ def _split(dataset: xr.Dataset, p: Parameters) -> xr.Dataset:
     ours = dataset.group.values == "identity"
     split[ours] = _split_within(dataset.identity.values[ours], shares, rng)
     others = dataset.group.values == "gender"
-    people = pd.DataFrame({"identity": dataset.identity.values[others], "gender": dataset.gender.values[others]})
+    people = pd.DataFrame(
+        {"identity": dataset.identity.values[others], "gender": dataset.gender.values[others]}
+    )
     people = people.drop_duplicates("identity")
     by_person = dict(zip(people.identity, _split_within(people.gender.to_numpy(), shares, rng), strict=True))
     split[others] = [by_person[name] for name in dataset.identity.values[others]]
@@ -160,7 +175,9 @@ def _split_within(strata: np.ndarray, shares: dict[str, float], rng: np.random.G
 def _fingerprint(p: Parameters, store: Store, folder: str) -> str:
     """Content hash of a folder; read again only when a name, size or time in it changed."""
     root = p.path(folder)
-    listing = sorted((str(f.relative_to(root)), f.stat().st_size, f.stat().st_mtime_ns) for f in root.rglob("*"))
+    listing = sorted(
+        (str(f.relative_to(root)), f.stat().st_size, f.stat().st_mtime_ns) for f in root.rglob("*")
+    )
     path = store.folder(
         "fingerprint",
         {"listing": digest(listing)},

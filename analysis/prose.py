@@ -1,0 +1,92 @@
+"""Numbers in running text, and claims as a reader sees them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from IPython.display import HTML
+from myst_nb import glue
+
+MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with a true minus sign; "n/a" where it is not defined."""
+    return "n/a" if value != value else f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(low: float, high: float, digits: int = 2) -> str:
+    """An interval in brackets."""
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def p_value(p: float) -> str:
+    """A p-value as papers print it."""
+    return "n/a" if p != p else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def tell(name: str, text: Any) -> None:
+    """Make a text available to the page's prose as ``{glue:text}`name` ``."""
+    glue(name, str(text), display=False)
+
+
+def tell_claim(record: Mapping[str, Any]) -> HTML:
+    """Glue a claim's `ID-verdict`, `ID-estimate`, `ID-interval`, `ID-part`; show it as a box."""
+    tell(f"{record['id']}-verdict", record["verdict"])
+    tell(f"{record['id']}-estimate", number(record["estimate"]))
+    tell(f"{record['id']}-interval", interval(record["ci_low"], record["ci_high"]))
+    tell(f"{record['id']}-part", record["part"])
+    return HTML(_box(record))
+
+
+def ledger(records: list[Mapping[str, Any]]) -> HTML:
+    """The claims as one table, each linked to the section that computes it."""
+    rows = "".join(
+        f"<tr><th scope='row'><a href='{r['section']}.html'>{r['id']}</a></th>"
+        f"<td><strong>{html.escape(r['title'])}.</strong> {html.escape(r['statement'])}</td>"
+        f"<td>{_badge(r['verdict'])}</td><td>{_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
+        f"<td>{p_value(r['p'])}<br>n = {r['n']}</td></tr>"
+        for r in records
+    )
+    head = "".join(
+        f"<th scope='col'>{h}</th>" for h in ("", "Claim", "Verdict", "Estimate and interval", "Test")
+    )
+    return HTML(
+        "<div class='claim-scroll' tabindex='0' role='region' aria-label='Ledger of claims'>"
+        f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def parts(record: Mapping[str, Any]) -> HTML:
+    """The parts of a claim as a table."""
+    rows = "".join(
+        f"<tr><th scope='row'>{html.escape(r['label'])}</th><td>{_numbers(r)}</td><td>{p_value(r['p'])}</td>"
+        f"<td>{number(r['effect_size'])}</td><td>{_badge(r['verdict'])}</td></tr>"
+        for r in record["parts"]
+    )
+    columns = ("Part", "Estimate and interval", "Test", "Effect, SD over people", "Verdict")
+    head = "".join(f"<th scope='col'>{h}</th>" for h in columns)
+    return HTML(
+        f"<div class='claim-scroll' tabindex='0' role='region' aria-label='Parts of claim {record['id']}'>"
+        f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _box(r: Mapping[str, Any]) -> str:
+    return (
+        f"<div class='claim claim-{r['verdict']}' id='claim-{r['id']}'><p><strong>{r['id']}. {html.escape(r['title'])}</strong> "
+        f"{_badge(r['verdict'])}</p><p>{html.escape(r['statement'])}</p>"
+        f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} images). "
+        f"Supported if {html.escape(r['region'])}, in {html.escape(r['unit'])}. "
+        f"The original's abstract: “{html.escape(r['original'])}”</p></div>"
+    )
+
+
+def _numbers(r: Mapping[str, Any]) -> str:
+    return f"{number(r['estimate'])} {interval(r['ci_low'], r['ci_high'])}"
+
+
+def _badge(verdict: str) -> str:
+    return f"<span class='verdict verdict-{verdict}'><span aria-hidden='true'>{MARKS[verdict]}</span> {verdict}</span>"

@@ -1,0 +1,210 @@
+"""Tidy tables of a study for figures and prose: one row per thing a reader sees, with intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from analysis import claims, statistics
+from analysis.study import Study
+
+FEWER_DRAWS = 500  # for the many intervals of a curve; the ledger uses the parameter `resamples`
+
+
+def accuracy(study: Study) -> pd.DataFrame:
+    """Accuracy of each family (pretraining x task) and split, over its seeds, with intervals.
+
+    Columns: pretraining, task, split, accuracy, low, high, chance (accuracy of always naming the commonest
+    class of the test images), images, people.
+    """
+    rows = []
+    for (pretraining, task, split), found in study.predictions().groupby(["pretraining", "task", "split"]):
+        wide = found.pivot(index="name", columns="model", values="correct").astype(float)
+        people = found.drop_duplicates("name").set_index("name").identity.loc[wide.index].to_numpy()
+        cells = [c for c in study.grid if (c.pretraining, c.task) == (pretraining, task)]
+        strata, _ = statistics.transfer.resampling(cells)
+        values = wide[[c.name for c in cells]].to_numpy().T
+        rows.append(
+            {
+                "pretraining": pretraining,
+                "task": task,
+                "split": split,
+                **_interval(study, values, people, strata, "accuracy"),
+                "chance": found.drop_duplicates("name").label.value_counts(normalize=True).max(),
+                "images": len(people),
+                "people": len(set(people)),
+            }
+        )
+    order = pd.Categorical([r["split"] for r in rows], ["train", "validation", "test"], ordered=True)
+    return (
+        pd.DataFrame(rows)
+        .assign(order=order)
+        .sort_values(["task", "pretraining", "order"])
+        .drop(columns="order")
+    )
+
+
+def networks(study: Study) -> pd.DataFrame:
+    """Accuracy of every single network, one column per split."""
+    found = study.predictions().groupby(["pretraining", "task", "seed", "split"]).correct.mean().unstack()
+    return found[["train", "validation", "test"]].reset_index()
+
+
+def curves(study: Study, dataset: xr.Dataset, rankings: list[str] | None = None) -> pd.DataFrame:
+    """Masking curves averaged over networks and images: ranking, mode, percent, performance, low, high."""
+    values = study.performance(dataset)
+    people = study.explained().identity.values
+    strata, units = statistics.transfer.resampling(study.grid)
+    rows = []
+    for ranking in rankings or dataset.ranking.values:
+        for mode in dataset["mode"].values:
+            chosen = values.sel(ranking=ranking, mode=mode).transpose("percent", "model", "image")
+            for percent, at in zip(chosen.percent.values, chosen.values, strict=True):
+                row = {"ranking": ranking.replace("_", " "), "mode": str(mode), "percent": float(percent)}
+                rows.append(row | _interval(study, at, people, strata, "performance", units))
+    return pd.DataFrame(rows)
+
+
+def transfer_matrix(study: Study) -> pd.DataFrame:
+    """Transfer between families: source, target, transfer (0: control mask, 1: the target's own maps)."""
+    performance, control = claims.transfer_arrays(study)
+    gain, own = (x.mean(-1) for x in statistics.transfer.gains(performance, control))
+    family = np.array([cell.family for cell in study.grid])
+    different = ~np.eye(len(family), dtype=bool)
+    rows = []
+    for source in dict.fromkeys(family):
+        for target in dict.fromkeys(family):
+            pairs = (family == source)[:, None] & (family == target)[None] & different
+            scale = np.broadcast_to(own, gain.shape)[pairs].mean()
+            rows.append({"source": source, "target": target, "transfer": gain[pairs].mean() / scale})
+    return pd.DataFrame(rows)
+
+
+def relations(study: Study) -> pd.DataFrame:
+    """Transfer and map similarity by what two networks differ in: measure, differ in, value, low, high."""
+    found = {
+        "transfer": claims.transfer_by_relation(study),
+        "rank correlation": claims.similarity_by_relation(study, "spearman"),
+        "top-pixel overlap": claims.similarity_by_relation(study, "overlap"),
+    }
+    names = {"both": "pretraining and task", "run_task": "run and task"}
+    rows = []
+    for measure, estimates in found.items():
+        for relation, estimate in estimates.items():
+            low, high = estimate.interval(study.parameters.confidence)
+            row = {
+                "measure": measure,
+                "differ in": names.get(relation, relation),
+                "value": float(estimate.value),
+            }
+            rows.append(row | {"low": float(low), "high": float(high)})
+    return pd.DataFrame(rows)
+
+
+def own_gain(study: Study) -> pd.DataFrame:
+    """What own maps add over the control, the unit of transfer: family, gain."""
+    performance, control = claims.transfer_arrays(study)
+    own = statistics.transfer.gains(performance, control)[1].mean(-1)
+    return (
+        pd.DataFrame({"family": [c.family for c in study.grid], "gain": own})
+        .groupby("family", as_index=False)
+        .mean()
+    )
+
+
+def reliability(study: Study) -> pd.DataFrame:
+    """Split-half reliability of a single network's map in each family: family, reliability, seeds."""
+    maps = study.relevance()
+    positive = np.clip(maps.relevance.values, 0, None)
+    rows = []
+    for family in dict.fromkeys(maps.family.values):
+        ours = positive[maps.family.values == family]
+        halves = statistics.maps.split_half(ours, seed=study.parameters.stimulus_seed)
+        rows.append({"family": family, "reliability": float(np.nanmean(halves)), "seeds": len(ours)})
+    return pd.DataFrame(rows)
+
+
+def label_tests(study: Study) -> pd.DataFrame:
+    """Are maps more alike within a label than across? label, difference in rank correlation, p (one-sided)."""
+    likeness = study.similarity().spearman.mean("image").values
+    rows = []
+    for label, other in (("pretraining", "task"), ("task", "pretraining")):
+        labels, blocks = (np.array([getattr(c, name) for c in study.grid]) for name in (label, other))
+        if len(set(labels)) < 2:
+            continue
+        pairs = blocks[:, None] == blocks[None]
+        difference, p = statistics.permutation.label_swap(
+            likeness,
+            labels,
+            blocks,
+            pairs=pairs,
+            n=study.parameters.permutations,
+            seed=study.parameters.stimulus_seed,
+        )
+        rows.append({"networks differ in": label, "within minus across": difference, "p": p})
+    return pd.DataFrame(rows)
+
+
+def part_shares(study: Study) -> pd.DataFrame:
+    """Share of positive relevance in each part of procedural faces, beside the part's share of the pixels.
+
+    Columns: family, part, relevance, area, density (their ratio: 1 means no more than its size).
+    """
+    faces = study.explained()
+    if "parts" not in faces:
+        raise ValueError("parts are known for procedural faces only")
+    maps = study.relevance()
+    positive = np.clip(maps.relevance.values, 0, None)
+    positive /= positive.sum((2, 3), keepdims=True)
+    rows = []
+    for index, part in enumerate(faces.attrs["parts"]):
+        inside = faces.parts.values == index
+        share = (positive * inside).sum((2, 3)).mean(1)
+        table = pd.DataFrame({"family": maps.family.values, "relevance": share}).groupby("family").mean()
+        rows.append(table.assign(part=part, area=inside.mean()).reset_index())
+    return pd.concat(rows).assign(density=lambda t: t.relevance / t.area)
+
+
+def mean_maps(study: Study) -> tuple[list[np.ndarray], list[str]]:
+    """Mean positive map of each family, each map scaled to sum 1; `(y, x)` arrays and names."""
+    maps = study.relevance()
+    positive = np.clip(maps.relevance.values, 0, None)
+    positive /= positive.sum((2, 3), keepdims=True)
+    families = list(dict.fromkeys(maps.family.values))
+    return [positive[maps.family.values == f].mean((0, 1)) for f in families], families
+
+
+def examples(study: Study, count: int = 4) -> list[tuple[str, np.ndarray]]:
+    """What stands for single faces in figures: `(label, image indices)` among the explained images.
+
+    Procedural faces are shown one by one. Photographs of people are never shown one by one, only as the mean
+    of many people of one (annotated) gender.
+    """
+    faces = study.explained()
+    if study.parameters.faces == "procedural":
+        firsts = pd.Series(range(faces.sizes["image"])).groupby(faces.identity.values).first()
+        chosen = firsts.iloc[np.linspace(0, len(firsts) - 1, count).astype(int)]
+        return [(f"person {k + 1}", np.array([i])) for k, i in enumerate(chosen)]
+    groups = pd.Series(range(faces.sizes["image"])).groupby(faces.gender.values)
+    return [(f"mean of {len(index)} ({gender})", index.to_numpy()) for gender, index in groups]
+
+
+def picture(pixels: np.ndarray) -> np.ndarray:
+    """Pixels `(image, channel, y, x)` uint8 averaged to one `(y, x, channel)` uint8 picture."""
+    return pixels.mean(0).transpose(1, 2, 0).round().astype(np.uint8)
+
+
+def _interval(
+    study: Study,
+    values: np.ndarray,
+    people: np.ndarray,
+    strata: np.ndarray,
+    name: str,
+    units: np.ndarray | None = None,
+) -> dict[str, float]:
+    estimate = statistics.bootstrap.mean(
+        values, people, strata, units=units, n=FEWER_DRAWS, seed=study.parameters.stimulus_seed
+    )
+    low, high = estimate.interval(study.parameters.confidence)
+    return {name: float(estimate.value), "low": float(low), "high": float(high)}
