@@ -11,7 +11,9 @@ NOT_ON_CONDA_FORGE = {"axe-core-python", "zennit"}
 def environment(project: dict) -> str:
     """The text of environment.yml for a parsed pyproject.toml."""
     project = project["project"]
-    wanted = project["dependencies"] + [d for extra in project["optional-dependencies"].values() for d in extra]
+    wanted = project["dependencies"] + [
+        d for extra in project["optional-dependencies"].values() for d in extra
+    ]
     conda, pip = [f"python{project['requires-python']}", "pip"], []
     for requirement in sorted(wanted):
         name, limits = re.fullmatch(r"([\w.-]+)(.*)", requirement).groups()

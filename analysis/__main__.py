@@ -30,14 +30,18 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, function: object, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(command=function)
-        command.add_argument("--profile", default=params.DEFAULT_PROFILE, help="a file in profiles/ (default: demo)")
+        command.add_argument(
+            "--profile", default=params.DEFAULT_PROFILE, help="a file in profiles/ (default: demo)"
+        )
         command.add_argument("--data", help="folder with your images and tables")
         return command
 
     add("book", _book, "execute every section that changed, then render the pages")
     run = add("run", _run, "execute and render one section with changed parameters")
     run.add_argument("section", help="file name in book/, without the ending")
-    run.add_argument("-p", dest="changes", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    run.add_argument(
+        "-p", dest="changes", action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
+    )
     add("status", _status, "list the sections, what they took, and whether they are up to date")
     return parser
 

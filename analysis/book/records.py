@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,8 @@ def _hashes(study: Study) -> dict[str, Any]:
 def ending(section: Section, record: Mapping[str, Any]) -> str:
     """Markdown for the end of a page: how to make it again, and what that takes."""
     data = " DATA=path/to/your/data" if record["parameters"]["data"] else ""
-    changed = "".join(f" -p {name}={json.dumps(value)!r}" for name, value in record["overrides"].items())
+    changes = (shlex.quote(f"{name}={json.dumps(value)}") for name, value in record["overrides"].items())
+    changed = "".join(f" -p {change}" for change in changes)
     option = " --data path/to/your/data" if data else ""
     again = f"python -m analysis run {section.name} --profile {record['profile']}{option}{changed}"
     stimuli = "photographs" if data else "procedural faces and objects, made by the code"

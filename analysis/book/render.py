@@ -43,7 +43,9 @@ def stage(
         if path.suffix in {".bib", ".png", ".svg"}:
             shutil.copy2(path, site)
     root, *chapters = [*notebooks, *pages]
-    toc = {"format": "jb-book", "root": root, "chapters": [{"file": name} for name in chapters]}
+    toc: dict[str, Any] = {"format": "jb-book", "root": root}
+    if chapters:
+        toc["chapters"] = [{"file": name} for name in chapters]
     (site / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
     (site / "_config.yml").write_text(yaml.safe_dump(_config(), sort_keys=False))
 

@@ -20,6 +20,7 @@ import latex2mathml.converter
 import vl_convert
 from docutils import nodes
 from myst_nb.core.render import MimeData, NbElementRenderer, create_figure_context
+from PIL import Image
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
@@ -29,6 +30,7 @@ from analysis.params import ROOT
 STATIC = ROOT / "book" / "_static"
 VEGA_LITE = "6.4"
 TABLE_ROWS = 60
+SMALLEST_IMAGE = 112  # pixels of the page; smaller images are enlarged
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -131,7 +133,9 @@ def _image_table(
             content = base64.b64decode(png)
             file = f"{hashlib.blake2b(content, digest_size=10).hexdigest()}.png"
             uri = _write(renderer, file, content)
-            cells.append(nodes.image(uri=uri, alt=f"{label}, {column}", candidates={"*": uri}))
+            width = max(SMALLEST_IMAGE, Image.open(io.BytesIO(content)).width)
+            alt = f"{label}, {column}"
+            cells.append(nodes.image(uri=uri, alt=alt, candidates={"*": uri}, width=f"{width}px"))
         body += _row(cells)
     group += [head, body]
     return [table], [_raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>')]

@@ -1,0 +1,143 @@
+"""Fixtures: a small project to build books from, the smoke book, a browser without network."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+HEADER = """---
+jupytext:
+  text_representation: {extension: .md, format_name: myst}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+
+"""
+PARAMETERS = """
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile = None
+data = None
+seeds = None
+```
+
+```{code-cell} ipython3
+from analysis import params
+parameters = params.from_notebook(globals())
+```
+"""
+STUDY = """
+from types import SimpleNamespace
+import xarray as xr
+class Study:
+    grid = []
+    store = SimpleNamespace(root="_build/store")
+    def __init__(self, parameters):
+        self.parameters = parameters
+    def faces(self):
+        return xr.Dataset({"pixels": ("image", [1, 2])})
+    def pretraining_set(self, label):
+        return self.faces()
+"""
+CLAIMS = """
+def ledger(study):
+    return [{"id": "C1", "estimate": float("nan"), "verdict": "inconclusive"}]
+"""
+
+
+class Project:
+    """A copy of the project with notebooks and a study that take no time."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        shutil.copytree(
+            ROOT / "analysis", root / "analysis", ignore=shutil.ignore_patterns("__pycache__", "study")
+        )
+        for name in ("profiles", "book/_static"):
+            shutil.copytree(ROOT / name, root / name)
+        for name in ("_config.yml", "requirements.lock", "book/references.bib"):
+            shutil.copy(ROOT / name, root / name)
+        (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: book/first\n")
+        (root / "analysis" / "study").mkdir()
+        (root / "analysis" / "study" / "__init__.py").write_text(STUDY)
+        (root / "analysis" / "study" / "networks.py").touch()
+        (root / "analysis" / "claims.py").write_text(CLAIMS)
+        self.section("index", "# Front\n\nSee [the first](first.md).\n")
+        self.section("first", "# First\n\n```{code-cell} ipython3\nprint(parameters.seeds)\n```\n")
+
+    def section(self, name: str, body: str, parameters: str = PARAMETERS) -> None:
+        title, _, rest = body.partition("\n")
+        (self.root / "book" / f"{name}.md").write_text(HEADER + title + "\n" + parameters + rest)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "analysis", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def smoke_book():
+    """The folder of the smoke book's pages; built if it is not there or not current."""
+    command = [sys.executable, "-m", "analysis", "book", "--profile", "smoke"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ROOT / "_build" / "smoke" / "html"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of a Chromium; without one the test is skipped, but fails in continuous integration."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    reason = "no Chromium on this machine (Debian, Ubuntu: apt-get install chromium chromium-driver)"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def browser(chromium, tmp_path):
+    """A headless Chromium that cannot resolve any host and logs every request."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--window-size=1280,1000",
+        f"--user-data-dir={tmp_path}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = shutil.which("chromedriver")
+    service = webdriver.ChromeService(driver) if driver else None
+    browser = webdriver.Chrome(options=options, service=service)
+    browser.get_log("performance")  # what the browser's own start page asked for
+    yield browser
+    browser.quit()
