@@ -19,10 +19,6 @@ class Convolution:
         self.stride, self.dilation, self.groups = module.stride, module.dilation, module.groups
         self.kernel = module.kernel_size
         self.padding = _padding(layer.name, module)
-        # With stride 1 the transpose is a convolution with flipped weights, for which CPUs have faster kernels.
-        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True)]
-        self.flips = self.stride == (1, 1) and all(p <= r for p, r in zip(self.padding, reach, strict=True))
-        self.flipped_padding = tuple(r - p for p, r in zip(self.padding, reach, strict=True))
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
@@ -32,22 +28,14 @@ class Convolution:
         return _channels_last(weight)
 
     def transposed(self, weights: Sequence[Tensor]) -> Tensor:
-        """Weights for `transpose`, several maps side by side in the output channels of each group."""
-        first = weights[0]
+        """Weights for `transpose`, several maps side by side in each group."""
         grouped = torch.stack([weight.unflatten(0, (self.groups, -1)) for weight in weights], 2)
-        if not self.flips:  # (groups, O / groups, maps, I / groups, kh, kw)
-            return _channels_last(grouped.reshape(first.shape[0], -1, *self.kernel))
-        swapped = grouped.movedim(1, 3).flip(-1, -2)
-        return _channels_last(swapped.reshape(-1, first.shape[0] // self.groups, *self.kernel))
+        return _channels_last(grouped.flatten(0, 1).flatten(1, 2))
 
     def transpose(self, s: Tensor, weight: Tensor, shape: torch.Size, maps: int) -> list[Tensor]:
         """Each map's transpose applied to `s (N, O, h, w)`: `maps` tensors `(N, I, H, W)`, H and W of `shape`."""
-        if self.flips:
-            u = F.conv2d(s, weight, None, 1, self.flipped_padding, self.dilation, self.groups)
-        else:
-            u = F.conv_transpose2d(
-                s, weight, None, self.stride, self.padding, self._rest(s, shape), self.groups, self.dilation
-            )
+        rest = self._rest(s, shape)
+        u = F.conv_transpose2d(s, weight, None, self.stride, self.padding, rest, self.groups, self.dilation)
         if maps == 1:
             return [u]
         return [u.unflatten(1, (self.groups, maps, -1))[:, :, m].flatten(1, 2) for m in range(maps)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -69,12 +70,15 @@ class Weighted:
             z = self.map(x, self.weight, self.bias)
             if self.closed:
                 z.relu_()
-            denominators = [gate.denominator(x, z) for gate in self.gates]
-        above, winners = z.shape, None
-        a = z.relu_() if self.relu else z
+            denominators = [None if gate.is_output else gate.denominator(x, z) for gate in self.gates]
+        a, above, winners = z.relu_() if self.relu else z, z.shape, None
         if self.pool:
             a, winners = self.pool(a)
-            denominators = [_taken(d.expand(above), winners) for d in denominators]
+            places = _places(winners, above)
+            denominators = [d if d is None else _taken(d.expand(above), places) for d in denominators]
+        denominators = [
+            gate.denominator(x, a) if d is None else d for gate, d in zip(self.gates, denominators, strict=True)
+        ]
         numerator = a.new_ones(()) if self.takes_relevance else a
         gates = [(numerator / d).to(gate.dtype) for gate, d in zip(self.gates, denominators, strict=True)]
         return a, (gates, winners, above, x.shape, x if self.keeps_input else None)
@@ -94,9 +98,10 @@ class Weighted:
                 received[source] = received[source] + u if source in received else u
         if self.returns_relevance:
             return sum(self.gates[0].source(name, x) * u for name, u in received.items()), lost
-        if "x+" in received:
-            return torch.where(x > 0, received["x+"], received["x-"]), lost
-        return received["x"], lost
+        either = received.pop("x", 0)
+        if not received:
+            return either, lost
+        return torch.where(x > 0, either + received.get("x+", 0), either + received.get("x-", 0)), lost
 
 
 class Gate:
@@ -114,7 +119,9 @@ class Gate:
         # What the layer's own output, computed anyway, has more than this denominator.
         self.surplus = step.bias if self.from_output and bias is None else None
         self.sign = term.sign if counted or step.bias is None or term.outputs == "all" else 0
-        if self.closed and self.from_output and self.surplus is None and len(term.parts) == 1:
+        # Whether the denominator is the layer's output and epsilon: then it can wait until after the pooling.
+        self.is_output = self.closed and self.from_output and self.surplus is None and len(term.parts) == 1
+        if self.is_output:
             self.sign = 1
         # A sign known beforehand lets epsilon go into the bias of the denominator's own convolution.
         zeros = torch.zeros(step.weight.shape[0], dtype=step.weight.dtype, device=step.weight.device)
@@ -299,8 +306,20 @@ def _per_channel(vector: Tensor, like: Tensor) -> Tensor:
     return vector.reshape(-1, *[1] * (like.ndim - 2))
 
 
-def _taken(tensor: Tensor, winners: Tensor) -> Tensor:
-    return tensor.flatten(2).gather(2, winners.flatten(2)).view(winners.shape)
+def _places(winners: Tensor, shape: torch.Size) -> Tensor:
+    """Winners of a pooling as places in the memory of its input, a channels_last tensor of this shape.
+
+    `torch.take` with these is about six times as fast as `gather`.
+    """
+    images, channels, *size = shape
+    image = torch.arange(images, device=winners.device)[:, None, None, None] * prod(shape[1:])
+    channel = torch.arange(channels, device=winners.device)[:, None, None]
+    return winners * channels + (image + channel)
+
+
+def _taken(tensor: Tensor, places: Tensor) -> Tensor:
+    tensor = tensor.contiguous(memory_format=torch.channels_last)
+    return tensor.permute(0, 2, 3, 1).take(places.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _sum_against(s: Tensor, bias: Tensor) -> Tensor:
