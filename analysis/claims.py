@@ -133,11 +133,10 @@ def combined(verdicts: list[str], need: str) -> str:
 
 def _record(definition: Claim, region: Region, parts: list[Part]) -> dict[str, Any]:
     verdict = combined([part.verdict for part in parts], definition.need)
-    # The deciding part: of those with the verdict, for "all" the weakest, for "any" the strongest.
+    # The part that decides: of those with the claim's verdict the weakest if all must hold, else the strongest.
     deciding = [part for part in parts if part.verdict == verdict] or parts
-    weakest = (definition.need == "all") == (verdict != CONTRADICTED)
-    strength = (lambda x: _strength(x, region)) if weakest else (lambda x: -_strength(x, region))
-    head = min(deciding, key=strength)
+    pick = min if definition.need == "all" else max
+    head = pick(deciding, key=lambda part: _strength(part, region))
     described = {k: v for k, v in asdict(definition).items() if k not in ("parts", "need")}
     return (
         described
@@ -248,7 +247,7 @@ def _consensus(study: Study) -> tuple[Region, list[Part]]:
 
 
 def transfer_arrays(study: Study) -> tuple[np.ndarray, np.ndarray]:
-    """Performance `(source, target, image)` on kept pixels, averaged over percents, and the control's `(target, image)`."""
+    """Performance `(source, target, image)` on kept pixels, and the control's `(target, image)`; means over percents."""
     values = study.performance(study.transfer()).mean(("percent", "mode"))
     names = [cell.name for cell in study.grid]
     performance = values.sel(ranking=names).transpose("ranking", "model", "image").values

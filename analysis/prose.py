@@ -46,7 +46,8 @@ def ledger(records: list[Mapping[str, Any]]) -> HTML:
     rows = "".join(
         f"<tr><th scope='row'><a href='{r['section']}.html'>{r['id']}</a></th>"
         f"<td><strong>{html.escape(r['title'])}.</strong> {html.escape(r['statement'])}</td>"
-        f"<td>{_badge(r['verdict'])}</td><td>{_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
+        f"<td>{_badge(r['verdict'])}</td>"
+        f"<td>{_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
         f"<td>{p_value(r['p'])}<br>n = {r['n']}</td></tr>"
         for r in records
     )
@@ -76,8 +77,8 @@ def parts(record: Mapping[str, Any]) -> HTML:
 
 def _box(r: Mapping[str, Any]) -> str:
     return (
-        f"<div class='claim claim-{r['verdict']}' id='claim-{r['id']}'><p><strong>{r['id']}. {html.escape(r['title'])}</strong> "
-        f"{_badge(r['verdict'])}</p><p>{html.escape(r['statement'])}</p>"
+        f"<div class='claim claim-{r['verdict']}' id='claim-{r['id']}'>"
+        f"<p><strong>{r['id']}. {html.escape(r['title'])}</strong> {_badge(r['verdict'])}</p><p>{html.escape(r['statement'])}</p>"
         f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} images). "
         f"Supported if {html.escape(r['region'])}, in {html.escape(r['unit'])}. "
         f"The original's abstract: “{html.escape(r['original'])}”</p></div>"

@@ -45,13 +45,21 @@ def code(*modules: str) -> str:
     waiting = [f"analysis.{module}" for module in modules]
     while waiting:
         name = waiting.pop()
-        path = _source(name)
-        if name in seen or path is None:
-            continue
-        tree = _without_docstrings(ast.parse(path.read_text()))
-        seen[name] = ast.dump(tree)
-        waiting += _imports(tree, name if path.name == "__init__.py" else name.rpartition(".")[0])
+        if name not in seen and (found := _module(name)):
+            seen[name], imports = found
+            waiting += imports
     return digest(sorted(seen.items()))
+
+
+@cache
+def _module(name: str) -> tuple[str, list[str]] | None:
+    """Hash of a module's code and the modules of `analysis` it imports; None if there is no such module."""
+    path = _source(name)
+    if path is None:
+        return None
+    tree = _without_docstrings(ast.parse(path.read_text()))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return digest(ast.dump(tree)), _imports(tree, package)
 
 
 def _source(name: str) -> Path | None:
