@@ -13,7 +13,7 @@ def test_profiles_without_data_load(profile):
 
 
 def test_photograph_profile_needs_data(tmp_path):
-    with pytest.raises(ParameterError, match="data: needed.*--data"):
+    with pytest.raises(ParameterError, match=r"data: needed.*--data"):
         params.load("lfw")
     assert params.load("lfw", tmp_path).data == str(tmp_path)
 

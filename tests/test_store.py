@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,16 +50,14 @@ def test_failure_leaves_nothing(tmp_path):
 def test_missing_and_truncated_files_are_named(tmp_path):
     store = Store(tmp_path)
     path = store.dataset("kind", {}, CODE, dataset).attrs["store_path"]
-    chunk = max((f for f in os.scandir(f"{path}/data.zarr/a") if f.name[0] != "."), key=lambda f: f.name)
-    content = open(chunk.path, "rb").read()
-    with open(chunk.path, "wb") as file:
-        file.write(content[:-1])
+    chunk = Path(path) / "data.zarr" / "a" / "0"
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1])
     with pytest.raises(StoreError, match="missing or damaged; delete the folder"):
         store.dataset("kind", {}, CODE, dataset)
-    with open(chunk.path, "wb") as file:
-        file.write(bytes([content[0] ^ 1]) + content[1:])  # right size, wrong content
+    chunk.write_bytes(bytes([content[0] ^ 1]) + content[1:])  # right size, wrong content
     assert store.verify() == [path]
-    os.remove(chunk.path)
+    chunk.unlink()
     with pytest.raises(StoreError, match="missing or damaged"):
         store.dataset("kind", {}, CODE, dataset)
 
