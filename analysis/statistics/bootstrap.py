@@ -3,14 +3,19 @@
 Two things were drawn at random: people (with their images) and networks (their seeds). A *statistic* is a
 function of one weight per image and one weight per model; resampling is nothing but other weights. `infer`
 varies people by the bootstrap, networks by the jackknife (three seeds are too few to resample), counts what
-varies with both only once, and gives t intervals. `calibration` shows by simulation how well that covers.
+varies with both only once, and allows for how little three seeds tell about their variance. `calibration`
+shows by simulation how well that covers.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
+from scipy.special import ndtr
+
+DRAWS = 4000  # of the uncertain standard error, stratified, so that quantiles are accurate to 3 digits
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -90,50 +95,90 @@ def interval(
 class Estimate:
     """One estimate, or K related ones, with their sampling variation.
 
-    Attributes: `value` () or (K,); `covariance` () or (K, K); `df` () or (K,), degrees of freedom
-    (Satterthwaite). The covariance is NaN where the statistic cannot be computed with a unit left out, e.g.
-    the likeness of two seeds when there are only two.
+    Attributes: `value` () or (K,); `covariance` () or (K, K); `parts` (P,) or (P, K), the variances it is the
+    sum of (people, networks, both), and `df`, of the same shape, the degrees of freedom each part was
+    estimated with. They are NaN where the statistic cannot be computed with a unit left out, e.g. the
+    likeness of two seeds when there are only two.
+
+    The error is taken to be normal with a variance that is itself uncertain, each part like 1 / chi-squared.
+    With one part that is Student's t distribution; with several it is what Behrens and Fisher used for two
+    (Weerahandi 1993, Journal of the American Statistical Association 88). Satterthwaite's single number of
+    degrees of freedom covers too little when the part with few of them dominates, that is with few seeds.
     """
 
     value: np.ndarray
     covariance: np.ndarray
+    parts: np.ndarray
     df: np.ndarray
+
+    def __getitem__(self, k: int) -> "Estimate":
+        """The k-th of K estimates."""
+        return Estimate(self.value[k], self.covariance[k, k], self.parts[:, k], self.df[:, k])
 
     @property
     def se(self) -> np.ndarray:
         """Standard error, () or (K,)."""
-        return np.sqrt(self.covariance if self.value.ndim == 0 else np.diag(self.covariance))
+        return np.sqrt(self.parts.sum(0))
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high): value -/+ t quantile times standard error."""
-        reach = stats.t.ppf((1 + confidence) / 2, self.df) * self.se
-        return self.value - reach, self.value + reach
+        """(low, high), each () or (K,)."""
+        return self._around(_quantile(self._spread(), confidence))
 
     def p(self, null: float = 0.0) -> np.ndarray:
-        """Two-sided p-value of the t test that the true value is `null`."""
+        """Two-sided p-value () or (K,) of the hypothesis that the true value is `null`."""
         distance = np.abs(self.value - null)
         with np.errstate(invalid="ignore", divide="ignore"):
             t = np.where(distance == 0, 0.0, distance / self.se)
-        return 2 * stats.t.sf(t, self.df)
+        return 2 * ndtr(-t / self._spread()).mean(0)
 
-    def simultaneous(
-        self, confidence: float = 0.95, *, seed: int = 0, n: int = 20000
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each (K,): all K true values lie within with probability `confidence` (max-t).
+    def simultaneous(self, confidence: float = 0.95, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high), each (K,): all K true values lie within with probability `confidence`.
 
-        The critical value is the quantile of the largest |t| of K correlated ones, drawn from a multivariate
-        t distribution with the smallest of the degrees of freedom (Westfall & Young 1993; Hothorn et al.
-        2008).
+        The critical value is the quantile of the largest |error / se| of the K, drawn with their correlation
+        by `seed` (max-t; Westfall & Young 1993). ValueError for a single estimate.
         """
-        se = self.se
-        correlation = self.covariance / np.where(se == 0, 1, se)[:, None] / np.where(se == 0, 1, se)
-        values, vectors = np.linalg.eigh(correlation)
-        rng = np.random.default_rng(seed)
-        normal = rng.standard_normal((n, len(se))) * np.sqrt(values.clip(0)) @ vectors.T
-        df = self.df.min()
-        t = np.abs(normal).max(1) / np.sqrt(rng.chisquare(df, n) / df)
-        reach = np.quantile(t, confidence) * se
-        return self.value - reach, self.value + reach
+        if np.ndim(self.value) == 0:
+            raise ValueError("a single estimate needs no simultaneous interval; use interval()")
+        se = np.where(self.se == 0, 1, self.se)
+        values, vectors = np.linalg.eigh(self.covariance / np.outer(se, se))
+        normal = np.random.default_rng(seed).standard_normal((DRAWS, len(se)))
+        errors = normal * np.sqrt(values.clip(0)) @ vectors.T * self._spread()
+        return self._around(np.quantile(np.abs(errors).max(1), confidence))
+
+    def _around(self, critical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.value - critical * self.se, self.value + critical * self.se
+
+    def _spread(self) -> np.ndarray:
+        """Plausible ratios `(DRAWS,)` or `(DRAWS, K)` of the true standard error to the estimated one."""
+        total = self.parts.sum(0)
+        share = np.divide(
+            self.parts, total, out=np.full(np.shape(self.parts), 1 / len(self.parts)), where=total != 0
+        )
+        squared = sum(
+            a
+            * np.array([_variance_ratios(float(f), part) for f in np.ravel(df)]).T.reshape(
+                DRAWS, *np.shape(df)
+            )
+            for part, (a, df) in enumerate(zip(share, self.df, strict=True))
+        )
+        return np.sqrt(squared)
+
+
+@lru_cache(maxsize=256)
+def _variance_ratios(df: float, part: int) -> np.ndarray:
+    """`(DRAWS,)` of df / chi-squared: its quantiles, evenly spaced, in an order of their own for each part."""
+    order = np.random.default_rng(part).permutation(DRAWS)
+    return df / stats.chi2.ppf((order + 0.5) / DRAWS, df)
+
+
+def _quantile(spread: np.ndarray, confidence: float) -> np.ndarray:
+    """Half-width in standard errors that a normal error of random `spread` `(DRAWS, ...)` stays within."""
+    low, high = np.zeros(spread.shape[1:]), 10 * spread.max(0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        covered = (2 * ndtr(middle / spread) - 1).mean(0) >= confidence
+        low, high = np.where(covered, low, middle), np.where(covered, middle, high)
+    return high
 
 
 def infer(
@@ -153,11 +198,10 @@ def infer(
     `groups` `(N,)` are identities; `strata` and `units` `(M,)` as in `model_weights`; without strata only
     people vary and v is `(1, 0)`.
 
-    Variance = V(people, `n` bootstrap draws) + V(networks, jackknife) - V(people x networks, from `crossed`
-    draws for each unit left out), because what varies with both is in either of the first two (Cameron,
-    Gelbach & Miller 2011, eq. 2.11); never below the larger of the two. Bootstrap variances are scaled by G /
-    (G - 1) for G identities. Degrees of freedom by Satterthwaite from G - 1 and, for networks, units minus
-    strata.
+    The variance is the sum of three parts, none below 0: people = P - B, networks = S - B, and both = B, with
+    P from `n` bootstrap draws of people, S from the jackknife over networks, and B from `crossed` draws of
+    people for each unit left out. What varies with both is in P and in S and must not count twice (Cameron,
+    Gelbach & Miller 2011). Bootstrap variances of G identities are scaled by G / (G - 1).
     """
     labels, sizes = _coded(groups, "identity")
     g = len(sizes)
@@ -166,28 +210,35 @@ def infer(
     no_models = np.ones((1, 0 if strata is None else len(strata)))
     value = np.asarray(statistic(same_images, no_models), dtype=float)
     scalar = value.ndim == 1
+    value = _columns(value)
     resampled = _columns(statistic(people, no_models))
     by_people = _covariance(resampled) * g / (g - 1)
     if strata is None:
-        return _estimate(value[0], by_people, np.full(len(by_people), g - 1.0), scalar)
+        parts = np.diag(by_people)[None]
+        estimate = Estimate(value[0], by_people, parts, np.full(parts.shape, g - 1.0))
+        return estimate[0] if scalar else estimate
 
     rows, of = leave_one_out(strata, units)
+    sizes = np.bincount(of)
     left_out = _columns(statistic(same_images, rows))
-    by_networks = sum((np.sum(of == s) - 1) * _covariance(left_out[of == s]) for s in np.unique(of))
+    by_stratum = [(size - 1) * _covariance(left_out[of == s]) for s, size in enumerate(sizes)]
+    by_networks = sum(by_stratum)
     few = people[:crossed]
     by_both = sum(
-        (1 - 1 / np.sum(of == s)) * _covariance(_columns(statistic(few, row[None])) - resampled[:crossed])
+        (1 - 1 / sizes[s]) * _covariance(_columns(statistic(few, row[None])) - resampled[:crossed])
         for row, s in zip(rows, of, strict=True)
     ) * (g / (g - 1))
 
-    first, second = np.diag(by_people), np.diag(by_networks)
-    variance = np.maximum(first + second - np.diag(by_both), np.maximum(first, second))
+    p, s, b = (np.diag(c) for c in (by_people, by_networks, by_both))
+    parts = np.array([np.maximum(p - b, 0), np.maximum(s - b, 0), b])
+    # Strata that the statistic does not depend on lend it no degrees of freedom.
+    matters = np.array([np.diag(c) for c in by_stratum]) > 1e-12 * s
+    free = np.maximum((sizes[:, None] - 1) * matters, 0).sum(0).clip(1)
+    df = np.array([np.full(len(p), g - 1), free, (g - 1) * free], dtype=float)
     both = by_people + by_networks
-    scale = np.sqrt(np.divide(variance, first + second, out=np.ones_like(variance), where=first + second > 0))
-    freedom = len(rows) - len(np.unique(of))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        df = (first + second) ** 2 / (first**2 / (g - 1) + second**2 / freedom)
-    return _estimate(value[0], both * np.outer(scale, scale), np.where(np.isnan(df), g - 1.0, df), scalar)
+    scale = np.sqrt(np.divide(parts.sum(0), p + s, out=np.ones_like(p), where=p + s > 0))
+    estimate = Estimate(value[0], both * np.outer(scale, scale), parts, df)
+    return estimate[0] if scalar else estimate
 
 
 def mean(
@@ -257,9 +308,3 @@ def _columns(samples: np.ndarray) -> np.ndarray:
 def _covariance(samples: np.ndarray) -> np.ndarray:
     deviations = samples - samples.mean(0)
     return deviations.T @ deviations / len(samples)
-
-
-def _estimate(value: np.ndarray, covariance: np.ndarray, df: np.ndarray, scalar: bool) -> Estimate:
-    if scalar:
-        return Estimate(np.asarray(value), covariance[0, 0], df[0])
-    return Estimate(value, covariance, df)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics.bootstrap import Estimate
@@ -48,6 +47,6 @@ def equivalence(estimate: Estimate, margin: float, *, alpha: float = 0.05) -> Eq
     if np.ndim(estimate.value):
         raise ValueError(f"one estimate at a time, not {np.shape(estimate.value)}")
     low, high = estimate.interval(1 - 2 * alpha)
-    reach = (margin - abs(float(estimate.value))) / max(float(estimate.se), np.finfo(float).tiny)
-    p = float(stats.t.sf(reach, float(estimate.df)))
+    beyond = float(estimate.p(null=np.copysign(margin, estimate.value))) / 2
+    p = beyond if abs(estimate.value) < margin else 1 - beyond
     return Equivalence(p, float(low), float(high), p < alpha)

@@ -134,10 +134,7 @@ def by_relation(
     names = [name for name in RELATIONS if (found == name).any()]
     masks = np.array([found == name for name in names])
     estimate = _infer(lambda means: means, values, scale, masks, models, groups, n, seed)
-    return {
-        name: Estimate(estimate.value[k], estimate.covariance[k, k], estimate.df[k])
-        for k, name in enumerate(names)
-    }
+    return {name: estimate[k] for k, name in enumerate(names)}
 
 
 def relation_contrast(
