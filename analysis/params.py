@@ -77,6 +77,8 @@ class Parameters(BaseModel):
     width: float = Field(0.125, gt=0, le=1, description="channels relative to the full VGG-16")
     batch_norm: bool = Field(True, description="train with batch normalisation (merged before explaining)")
 
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of hidden units dropped in training")
+
     pretrainings: dict[str, str] = Field(
         {"objects": "procedural:objects", "faces": "procedural:faces"},
         description="label -> 'procedural:objects', 'procedural:faces', 'none', or a folder under `data`",
@@ -88,7 +90,7 @@ class Parameters(BaseModel):
         ge=64,
         description="images shown during each pretraining, the same number for every pretraining",
     )
-    pretraining_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of pretraining")
+    pretraining_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of pretraining")
     pretraining_runs: int = Field(
         1, ge=1, le=20, description="independent pretraining runs; seed s finetunes run s modulo this number"
     )
@@ -101,9 +103,10 @@ class Parameters(BaseModel):
     finetuning_samples: dict[Literal["gender", "identity"], int] = Field(
         {"gender": 10000, "identity": 12000}, description="images shown during finetuning, per task"
     )
-    finetuning_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of finetuning")
+    finetuning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of finetuning")
     weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
     batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
+    bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
 
     composite: Composite = Field("epsilon_plus", description="LRP composite: which rule each layer uses")

@@ -26,10 +26,10 @@ def pretraining_size(p: Parameters, label: str) -> int:
 
 def pretraining_inputs(p: Parameters, store: Store, label: str, run: int) -> dict:
     """What a pretrained network depends on."""
-    inputs = p.inputs("width", "batch_norm", "image_size", "threads", "device") | {"run": run}
+    inputs = p.inputs("width", "batch_norm", "dropout", "image_size", "threads", "device") | {"run": run}
     if p.pretrainings[label] == "none":
         return inputs | {"source": "none"}
-    names = ("pretraining_samples", "pretraining_rate", "weight_decay", "batch_size", "augment")
+    names = ("pretraining_samples", "pretraining_rate", "weight_decay", "batch_size", "augment", "bfloat16")
     return inputs | p.inputs(*names) | {"images": stimuli.pretraining_set(p, store, label).attrs["store_key"]}
 
 
@@ -38,7 +38,7 @@ def pretrain(p: Parameters, store: Store, label: str, run: int) -> Path:
 
     def make(folder: Path) -> None:
         if p.pretrainings[label] == "none":
-            model = models.vgg16(2, width=p.width, size=p.image_size, batch_norm=p.batch_norm, seed=run)
+            model = _new(p, 2, run)
             pd.DataFrame().to_csv(folder / "history.csv")
             models.save(model, folder / WEIGHTS)
             return
@@ -54,7 +54,7 @@ def pretrain(p: Parameters, store: Store, label: str, run: int) -> Path:
 
 def network_inputs(p: Parameters, store: Store, cell: Cell) -> dict:
     """What a finetuned network depends on."""
-    names = ("scope", "finetuning_rate", "weight_decay", "batch_size", "augment", "threads", "device")
+    names = ("scope", "finetuning_rate", "weight_decay", "batch_size", "augment", "bfloat16", "threads", "device")
     return p.inputs(*names) | {
         "pretrained": store.key("pretrained", pretraining_inputs(p, store, cell.pretraining, cell.run), CODE),
         "faces": stimuli.faces(p, store).attrs["store_key"],
@@ -101,6 +101,12 @@ def load(p: Parameters, store: Store, cell: Cell) -> torch.nn.Module:
     return models.merge_batch_norm(models.load(finetune(p, store, cell) / WEIGHTS)).to(p.device)
 
 
+def _new(p: Parameters, classes: int, seed: int) -> models.VGG16:
+    return models.vgg16(
+        classes, width=p.width, size=p.image_size, batch_norm=p.batch_norm, dropout=p.dropout, seed=seed
+    )
+
+
 def _fit(
     p: Parameters,
     model: torch.nn.Module,
@@ -129,6 +135,7 @@ def _fit(
         scope=scope,
         seed=seed,
         augment=p.augment,
+        bfloat16=p.bfloat16,
         validation=(pixels[validation], labels[validation]),
         progress=False,  # the bar of `parallel.each` shows it
         on_epoch=lambda: parallel.progress(samples / epochs),
