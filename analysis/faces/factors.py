@@ -45,18 +45,18 @@ FACTORS: tuple[Factor, ...] = (
     Factor("freckles", "skin", 0.0, "more freckles (none below 0.5)"),
     Factor("mole", "skin", 0.0, "position of a mole (none between -0.6 and 0.6)"),
     Factor("age", "skin", 0.0, "deeper folds and lines"),
-    Factor("jaw_width", "jaw", 1.0, "wider, squarer jaw"),
+    Factor("jaw_width", "jaw", 1.2, "wider, squarer jaw"),
     Factor("chin_width", "jaw", 0.6, "broader chin"),
     Factor("chin_length", "jaw", 0.5, "longer chin"),
-    Factor("beard", "jaw", 1.4, "denser beard (none below 0.6)"),
+    Factor("beard", "jaw", 1.5, "denser beard (none below 0.6)"),
     Factor("beard_colour", "jaw", 0.0, "darker beard and moustache"),
-    Factor("brow_thickness", "brows", 1.2, "thicker brows"),
+    Factor("brow_thickness", "brows", 1.3, "thicker brows"),
     Factor("brow_height", "brows", -0.8, "brows further above the eyes"),
     Factor("brow_arch", "brows", -0.7, "more arched brows"),
     Factor("brow_angle", "brows", 0.0, "outer ends raised"),
     Factor("brow_spacing", "brows", 0.0, "brows further apart"),
     Factor("brow_colour", "brows", 0.3, "darker brows"),
-    Factor("eye_size", "eyes", -0.7, "larger eyes"),
+    Factor("eye_size", "eyes", -0.8, "larger eyes"),
     Factor("eye_spacing", "eyes", 0.0, "eyes further apart"),
     Factor("eye_tilt", "eyes", -0.3, "outer corners raised"),
     Factor("eye_opening", "eyes", -0.3, "rounder eyes, higher upper lid"),
@@ -65,15 +65,15 @@ FACTORS: tuple[Factor, ...] = (
     Factor("iris_colour", "eyes", 0.0, "from brown over green to blue"),
     Factor("glasses", "eyes", 0.0, "glasses (none below 1)"),
     Factor("nose_length", "nose", 0.4, "longer nose"),
-    Factor("nose_width", "nose", 0.7, "wider nostrils and tip"),
+    Factor("nose_width", "nose", 0.8, "wider nostrils and tip"),
     Factor("nose_bridge", "nose", 0.5, "wider, more prominent bridge"),
     Factor("mouth_width", "mouth", 0.3, "wider mouth"),
     Factor("mouth_height", "mouth", 0.0, "mouth closer to the nose"),
-    Factor("lip_thickness", "mouth", -0.8, "fuller lips"),
+    Factor("lip_thickness", "mouth", -0.9, "fuller lips"),
     Factor("lip_bow", "mouth", -0.3, "stronger cupid's bow"),
-    Factor("lip_colour", "mouth", -1.0, "redder lips"),
-    Factor("moustache", "mouth", 1.2, "denser moustache (none below 0.7)"),
-    Factor("hair_length", "hair", -1.4, "from cropped to below the shoulders"),
+    Factor("lip_colour", "mouth", -1.2, "redder lips"),
+    Factor("moustache", "mouth", 1.3, "denser moustache (none below 0.7)"),
+    Factor("hair_length", "hair", -1.5, "from cropped to below the shoulders"),
     Factor("hair_volume", "hair", -0.4, "more volume"),
     Factor("hair_lightness", "hair", 0.0, "from black over brown to blond"),
     Factor("hair_redness", "hair", 0.0, "redder hair"),
@@ -85,20 +85,20 @@ FACTORS: tuple[Factor, ...] = (
 )
 
 VIEWS: tuple[View, ...] = (
-    View("yaw", 0.0, 9.0, -25.0, 25.0, "head turned to the image's right, degrees"),
-    View("pitch", 0.0, 6.0, -15.0, 15.0, "head turned down, degrees"),
-    View("roll", 0.0, 4.5, -15.0, 15.0, "head tilted clockwise, degrees"),
-    View("scale", 1.0, 0.05, 0.8, 1.2, "size of the head, 1 = normal"),
-    View("shift_x", 0.0, 0.05, -0.2, 0.2, "position to the right, half frames"),
-    View("shift_y", 0.0, 0.05, -0.2, 0.2, "position downwards, half frames"),
-    View("light_x", 0.0, 0.6, -1.2, 1.2, "light from the image's right, tangent"),
+    View("yaw", 0.0, 12.0, -30.0, 30.0, "head turned to the image's right, degrees"),
+    View("pitch", 0.0, 8.0, -20.0, 20.0, "head turned down, degrees"),
+    View("roll", 0.0, 6.0, -18.0, 18.0, "head tilted clockwise, degrees"),
+    View("scale", 1.0, 0.08, 0.75, 1.25, "size of the head, 1 = normal"),
+    View("shift_x", 0.0, 0.08, -0.25, 0.25, "position to the right, half frames"),
+    View("shift_y", 0.0, 0.07, -0.2, 0.2, "position downwards, half frames"),
+    View("light_x", 0.0, 0.8, -1.6, 1.6, "light from the image's right, tangent"),
     View("light_y", -0.5, 0.35, -1.2, 0.4, "light from below, tangent"),
-    View("light_contrast", 0.5, 0.15, 0.15, 0.85, "share of directed rather than ambient light"),
+    View("light_contrast", 0.5, 0.2, 0.1, 0.9, "share of directed rather than ambient light"),
     View("light_warmth", 0.0, 1.0, -2.5, 2.5, "yellower rather than bluer light, standard units"),
-    View("exposure", 0.0, 0.13, -0.35, 0.35, "brighter picture, natural log"),
+    View("exposure", 0.0, 0.22, -0.6, 0.4, "brighter picture, natural log"),
     View("smile", 0.3, 0.4, -0.5, 1.2, "corners of the mouth raised"),
     View("mouth_open", -0.15, 0.3, 0.0, 0.8, "mouth opened"),
-    View("brow_raise", 0.0, 0.5, -1.0, 1.3, "brows raised"),
+    View("brow_raise", 0.0, 0.6, -1.2, 1.5, "brows raised"),
     View("eye_closure", 0.0, 0.2, 0.0, 0.8, "eyelids closed, 1 = shut"),
     View("gaze_x", 0.0, 0.4, -1.0, 1.0, "gaze to the image's right"),
     View("gaze_y", 0.0, 0.25, -0.7, 0.7, "gaze downwards"),
@@ -113,8 +113,8 @@ VIEWS: tuple[View, ...] = (
     View("clothes_green", 0.4, 0.22, 0.03, 0.97, "colour of the clothes, 0 to 1"),
     View("clothes_blue", 0.45, 0.25, 0.03, 0.97, "colour of the clothes, 0 to 1"),
     View("collar", 0.0, 1.0, -2.5, 2.5, "depth of the neckline, standard units"),
-    View("blur", 0.25, 0.12, 0.0, 0.7, "blur, standard deviation in 64ths of the picture"),
-    View("noise", 3.0, 1.5, 0.0, 9.0, "sensor noise, standard deviation in grey levels"),
+    View("blur", 0.25, 0.18, 0.0, 0.8, "blur, standard deviation in 64ths of the picture"),
+    View("noise", 5.0, 3.0, 0.0, 14.0, "sensor noise, standard deviation in grey levels"),
     View("noise_seed", 0.0, 0.0, 0.0, 2.0**24 - 1, "which sample of sensor noise (a whole number)"),
 )
 
@@ -162,11 +162,15 @@ def sample_identities(
     `evidence` names the parts whose factors differ between the genders (default: all parts), so that
     `("brows",)` plants the gender in the brows alone; `shift` multiplies every Cohen's d. Identities
     2k and 2k+1 have opposite genders, in an order drawn from the seed. Raises ValueError for counts
-    below 1 (first identity and seed: below 0) and for an unknown part.
+    below 1 (first identity and seed: below 0), a shift that is not finite and an unknown part.
     """
     check_count("identities", identities, 1)
     check_count("first_identity", first_identity, 0)
     check_count("seed", seed, 0)
+    if not np.isfinite(shift):
+        raise ValueError(f"shift must be finite, got {shift!r}")
+    if isinstance(evidence, str):
+        raise ValueError(f"evidence must be a list of parts, got the text {evidence!r}")
     parts = tuple(PART_FACTORS) if evidence is None else tuple(evidence)
     for part in parts:
         if part not in PART_FACTORS:
@@ -195,8 +199,8 @@ def sample_views(
     check_count("views", views, 1)
     check_count("first_identity", first_identity, 0)
     check_count("seed", seed, 0)
-    if not variation >= 0:
-        raise ValueError(f"variation must be 0 or more, got {variation!r}")
+    if not 0 <= variation < np.inf:
+        raise ValueError(f"variation must be a finite number of at least 0, got {variation!r}")
     mean, spread, low, high = np.array([v[1:5] for v in VIEWS]).T
     spread = spread * np.where(np.isin(VIEW_NAMES, _SCALED_VIEWS), variation, 1.0)
     seeded = VIEW_NAMES.index("noise_seed")

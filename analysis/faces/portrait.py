@@ -285,7 +285,7 @@ def lighting(at: SimpleNamespace, g: SimpleNamespace, view: dict[str, Tensor]) -
     yaw, pitch = _turned(view)
     x, y = view["light_x"] - yaw, view["light_y"] - pitch
     length = torch.sqrt(x * x + y * y + 1.0)
-    warm = view["light_warmth"].unsqueeze(1) * torch.tensor([0.035, 0.0, -0.05]).view(1, 3, 1, 1)
+    warm = view["light_warmth"].unsqueeze(1) * torch.tensor([0.06, 0.0, -0.08]).view(1, 3, 1, 1)
     return SimpleNamespace(
         x=x / length, y=y / length, z=1.0 / length, share=view["light_contrast"], colour=1.0 + warm
     )
@@ -307,7 +307,7 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     curl = smoothstep(-0.2, 1.8, f["hair_curl"])
     part = 0.16 * f["hair_parting"]
     volume = (0.045 + 0.075 * torch.exp(0.28 * f["hair_volume"]) + 0.05 * curl) * (0.25 + 0.75 * grown)
-    low = 0.06 + 1.55 * smoothstep(-0.1, 1.5, length)
+    low = 0.02 + 1.58 * smoothstep(-0.1, 1.5, length)
 
     drop = 0.75 + (at.v + 1.25).clamp(0.12, 1.0)
     across = (at.u - part) / drop
@@ -317,7 +317,8 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
 
     # Finer than a pixel, a ragged edge would only alias.
     rough = strands * (0.012 + 0.016 * curl) * grown * (0.018 / at.pixel).clamp(max=1.0)
-    crown_w, crown_h = g.width + volume, g.top + volume
+    crown_w = g.width + volume * (0.35 + 0.65 * smoothstep(-0.6, 0.4, length + 0.8 * curl))
+    crown_h = g.top + volume
     r = torch.sqrt((at.u / crown_w) ** 2 + ((at.v + 0.10).clamp(max=0.0) / (crown_h - 0.10)) ** 2)
     flare = 0.10 * smoothstep(0.0, 1.2, at.v) * (1 + 0.5 * f["hair_volume"])
     outer = torch.maximum((r - 1.0) * 0.75 - torch.where(at.v > -0.1, flare, 0.0), at.v - low) + rough
@@ -443,8 +444,8 @@ def relief(
     down = nv - g.nose_y
     rise = (0.30 + 0.70 * smoothstep(-0.35, -0.05, down)) * smoothstep(0.09, -0.06, down)
     ridge = g.bridge + (g.nose_width * 0.55 - g.bridge) * smoothstep(0.0, 0.32, nv)
-    height = 0.115 * g.relief * rise * smoothstep(-0.25, -0.02, nv) * hill((nu / ridge) ** 2)
-    height = height + 0.045 * bump(nu, down + 0.045, g.nose_width * 0.62, 0.070)
+    height = 0.130 * g.relief * rise * smoothstep(-0.25, -0.02, nv) * hill((nu / ridge) ** 2)
+    height = height + 0.055 * bump(nu, down + 0.045, g.nose_width * 0.62, 0.070)
     height = height + 0.045 * bump(nu.abs() - g.nose_width * 0.72, down + 0.005, g.nose_width * 0.40, 0.055)
     # sockets, brow ridge, cheekbones, chin, muzzle, folds
     socket = (0.040 + 0.013 * f["eye_depth"]).clamp(min=0.008)
