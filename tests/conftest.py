@@ -112,8 +112,8 @@ def chromium():
     pytest.skip(reason)
 
 
-@pytest.fixture
-def browser(chromium, tmp_path):
+@pytest.fixture(scope="session")
+def browser(chromium, tmp_path_factory):
     """A headless Chromium that cannot resolve any host and logs every request."""
     from selenium import webdriver
 
@@ -131,13 +131,12 @@ def browser(chromium, tmp_path):
         "--disable-dev-shm-usage",
         "--host-resolver-rules=MAP * ~NOTFOUND",
         "--window-size=1280,1000",
-        f"--user-data-dir={tmp_path}",
+        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = shutil.which("chromedriver")
     service = webdriver.ChromeService(driver) if driver else None
     browser = webdriver.Chrome(options=options, service=service)
-    browser.get_log("performance")  # what the browser's own start page asked for
     yield browser
     browser.quit()

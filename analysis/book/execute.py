@@ -37,6 +37,8 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
     source, failed = target.with_suffix(".source.ipynb"), target.with_suffix(".failed.ipynb")
     partial = target.with_suffix(".partial.ipynb")
     nbformat.write(section.notebook(), source)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log file needs no lively progress bars
     start = time.monotonic()
     try:
         with _PeakMemory() as memory:

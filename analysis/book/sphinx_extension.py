@@ -43,6 +43,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
+_SEARCH_FROM_FOLDER = 'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
+
+
 class FigureRenderer:
     """Turns an output of `analysis.figures` into a numbered figure."""
 
@@ -193,6 +196,8 @@ def _add_static(app: Sphinx, config: Any) -> None:
     config.html_static_path.append(str(STATIC))
     config.html_math_renderer = "mathml"
     app.add_css_file("paper.css")
+    # a page opened from a folder may not read others, which search would do to quote from them
+    app.add_js_file(None, body=_SEARCH_FROM_FOLDER, priority=900)
 
 
 def _write_vega(app: Sphinx) -> None:

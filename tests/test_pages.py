@@ -1,0 +1,184 @@
+"""The built smoke book in a real browser, with no network."""
+
+import json
+import re
+from html.parser import HTMLParser
+from importlib import resources
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+import pytest
+from selenium.webdriver.support.ui import WebDriverWait
+
+from analysis.book.sections import sections
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+PAGES = [section.name for section in sections()] + ["status"]
+AXE = (resources.files("axe_core_python") / "axe.min.js").read_text()
+SHARED = {"vega.js"}  # loaded once for all pages
+
+
+class Links(HTMLParser):
+    """Addresses and anchors of one page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.loads, self.anchors = [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.anchors |= {attributes.get("id"), attributes.get("name")}
+        if tag == "a" and attributes.get("href"):
+            self.links.append(attributes["href"])
+        elif tag in ("script", "link", "img", "iframe", "source"):
+            self.loads += [attributes[name] for name in ("src", "href") if attributes.get(name)]
+
+
+@pytest.fixture
+def view(browser, smoke_book):
+    """Open a page and wait until its charts are drawn."""
+
+    def open_page(name, width=1280, dark=False, query=""):
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme, "media": ""})
+        browser.get((smoke_book / f"{name}.html").as_uri() + query)
+        drawn = (
+            "return !document.querySelector('.chart') || document.documentElement.dataset.charts === 'drawn'"
+        )
+        WebDriverWait(browser, 30).until(lambda b: b.execute_script(drawn))
+        return browser
+
+    return open_page
+
+
+def requests_of(browser):
+    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [url for url in urls if not url.startswith("chrome:")]  # the browser's own start page
+
+
+def violations(browser):
+    browser.execute_script(AXE)
+    found = browser.execute_async_script("axe.run().then(arguments[0])")["violations"]
+    return [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_asks_nobody_and_complains_of_nothing(view, page):
+    browser = view(page)
+    asked = [url for url in requests_of(browser) if not url.startswith(("file:", "data:", "blob:"))]
+    assert asked == []
+    said = [e["message"] for e in browser.get_log("browser") if e["level"] in ("WARNING", "SEVERE")]
+    assert said == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_chart_has_marks_in_light_and_dark(view, page):
+    marks = """return Array.from(document.querySelectorAll('.chart'), chart => [chart.id,
+        chart.querySelectorAll('.role-mark path, .role-mark text').length,
+        getComputedStyle(chart.querySelector('.role-axis-label text, .role-legend-label text') || chart).fill])"""
+    light, dark = view(page).execute_script(marks), view(page, dark=True).execute_script(marks)
+    assert [name for name, count, _ in light if count == 0] == []
+    assert [(name, count) for name, count, _ in dark] == [(name, count) for name, count, _ in light]
+    assert not {fill for *_, fill in light} & {fill for *_, fill in dark}, "text of charts follows the mode"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_accessible(view, page, dark):
+    assert violations(view(page, dark=dark)) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_fits_a_phone(view, page):
+    browser = view(page, width=320)
+    widths = "return [document.documentElement.scrollWidth, window.innerWidth]"
+    needed, there = browser.execute_script(widths)
+    assert needed <= there
+    assert violations(browser) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_print_has_pictures_in_place_of_charts(view, page):
+    browser = view(page)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    shown = """return [Array.from(document.querySelectorAll('.chart'), e => e.offsetHeight),
+        Array.from(document.querySelectorAll('img.chart-static'), e => e.offsetHeight && e.naturalWidth)]"""
+    charts, pictures = browser.execute_script(shown)
+    assert len(charts) == len(pictures)
+    assert not any(charts)
+    assert all(pictures)
+
+
+def test_a_legend_entry_picked_in_one_chart_is_picked_in_the_others(view):
+    fields = """const spec = s => JSON.parse(s.textContent);
+        const pick = s => (spec(s).params || []).find(p => p.name === 'pick')?.select.fields[0];
+        return Array.from(document.querySelectorAll('script[data-chart]'), s => [s.dataset.chart, pick(s)])"""
+    opacities = """const points = document.querySelectorAll('#' + arguments[0] + ' .mark-symbol.role-mark path');
+        return Array.from(points, e => e.getAttribute('opacity'))"""
+    for page in PAGES:
+        charts = [(name, field) for name, field in view(page).execute_script(fields) if field]
+        pairs = [(a, b) for a, f in charts for b, g in charts if a < b and f == g]
+        if pairs:
+            break
+    else:
+        pytest.fail("no page has two charts with the same legend")
+    browser, (one, other) = view(page), pairs[0]
+    before = browser.execute_script(opacities, other)
+    click = """const label = document.querySelector('#' + arguments[0] + ' .role-legend-label text');
+        label.dispatchEvent(new MouseEvent('click', {bubbles: true}))"""
+    browser.execute_script(click, one)
+    WebDriverWait(browser, 10).until(lambda b: b.execute_script(opacities, other) != before)
+
+
+def test_search_finds_a_term(view):
+    browser = view("search", query="?q=relevance")
+    results = "return Array.from(document.querySelectorAll('#search-results li a'), a => a.textContent)"
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script(results))
+    assert [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+def test_links_lead_somewhere_and_nothing_is_loaded_from_elsewhere(smoke_book):
+    pages = {path.resolve(): Links(path.read_text()) for path in smoke_book.glob("*.html")}
+    broken, foreign = [], []
+    for path, page in pages.items():
+        foreign += [(path.name, url) for url in page.loads if urlsplit(url).netloc]
+        for url in page.links + page.loads:
+            parts = urlsplit(url)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            known = target in pages and unquote(parts.fragment) not in pages[target].anchors | {""}
+            if not target.exists() or known:
+                broken.append((path.name, url))
+    assert (broken, foreign) == ([], [])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_light(view, smoke_book, page):
+    loaded = {unquote(urlsplit(url).path) for url in requests_of(view(page)) if url.startswith("file:")}
+    sizes = {
+        path: smoke_book.joinpath(path).stat().st_size
+        for path in loaded
+        if path.rsplit("/")[-1] not in SHARED
+    }
+    assert sum(sizes.values()) < 3_000_000, sizes
+
+
+def test_downloads_hold_the_data(smoke_book):
+    tables = list(smoke_book.glob("_downloads/*/*.csv"))
+    specs = list(smoke_book.glob("_downloads/*/*.vl.json"))
+    assert tables and specs
+    for path in tables:
+        assert len(pd.read_csv(path)) > 0
+    for path in specs:
+        assert json.loads(path.read_text())["description"]
+
+
+def test_images_are_described(smoke_book):
+    for path in smoke_book.glob("*.html"):
+        for image in re.findall(r"<img [^>]*>", path.read_text()):
+            assert re.search(r'alt="[^"]{3,}"', image), (path.name, image)
