@@ -134,13 +134,19 @@ def camera(image: Tensor, blur: Tensor, noise: Tensor, seeds: Tensor) -> Tensor:
 
     `seeds` (N,) are whole numbers, one sample of noise each.
     """
-    image = _blur(image, blur)
+    image = _blur(_film(image), blur)
     shape = tuple(image.shape[1:])
     sample = np.stack(
         [np.random.default_rng(int(s)).standard_normal(shape, dtype=np.float32) for s in seeds.flatten()]
     )
     image = image * 255.0 + torch.from_numpy(sample) * noise.unsqueeze(1)
     return torch.round(image).clamp(0.0, 255.0).to(torch.uint8)
+
+
+def _film(image: Tensor) -> Tensor:
+    """Brightness above 0.8 is compressed, so that nothing bright burns out to white."""
+    bright = (image - 0.8).clamp(min=0.0) / 0.2
+    return image.clamp(0.0, 0.8) + 0.2 * bright / (1.0 + bright)
 
 
 def _blur(image: Tensor, sigma: Tensor) -> Tensor:

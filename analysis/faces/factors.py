@@ -113,7 +113,7 @@ VIEWS: tuple[View, ...] = (
     View("clothes_green", 0.4, 0.22, 0.03, 0.97, "colour of the clothes, 0 to 1"),
     View("clothes_blue", 0.45, 0.25, 0.03, 0.97, "colour of the clothes, 0 to 1"),
     View("collar", 0.0, 1.0, -2.5, 2.5, "depth of the neckline, standard units"),
-    View("blur", 0.25, 0.18, 0.0, 0.8, "blur, standard deviation in 64ths of the picture"),
+    View("blur", 0.25, 0.15, 0.0, 0.65, "blur, standard deviation in 64ths of the picture"),
     View("noise", 5.0, 3.0, 0.0, 14.0, "sensor noise, standard deviation in grey levels"),
     View("noise_seed", 0.0, 0.0, 0.0, 2.0**24 - 1, "which sample of sensor noise (a whole number)"),
 )

@@ -100,7 +100,7 @@ def _draw(label: str, table: Tensor, size: int, seed: int) -> Tensor:
     image = shade(image, 1.0 - view(0.1, 0.45) * cast)
     for layer in layers:
         image = _paint(image, layer, colours, pattern, light, pixel)
-    image = (image * torch.exp(view(-0.3, 0.25)).unsqueeze(1)).clamp(0.0, 1.0)
+    image = image * torch.exp(view(-0.3, 0.25)).unsqueeze(1)
     return camera(image, view(0.0, 0.6), view(0.5, 6.0), torch.floor(view(0.0, 2.0**24 - 1)))
 
 

@@ -104,8 +104,7 @@ def _draw_chunk(factors: Tensor, views: Tensor, size: int, seed: int) -> Picture
     image = draw_head(image, labels, at, g, c, light, hair, factor, view, seed)
     image = draw_hair(image, labels, at, hair, c, light)
     exposure = torch.exp(view["exposure"]).unsqueeze(1) * light.colour
-    image = (image * exposure).clamp(0.0, 1.0)
-    pixels = camera(image, view["blur"], view["noise"], view["noise_seed"])
+    pixels = camera(image * exposure, view["blur"], view["noise"], view["noise_seed"])
     return Picture(pixels, labels, landmarks(g, view, size))
 
 
