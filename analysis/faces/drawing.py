@@ -23,7 +23,7 @@ def grid(size: int) -> tuple[Tensor, Tensor]:
 
 
 def smoothstep(low: float | Tensor, high: float | Tensor, value: Tensor) -> Tensor:
-    """0 below `low`, 1 above `high`, a smooth cubic between."""
+    """0 up to `low`, 1 from `high` on, a smooth cubic between; falling where `low` is above `high`."""
     t = ((value - low) / (high - low)).clamp(0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 

@@ -1,16 +1,12 @@
-"""Draws faces from factors and views: signed distances, shaded as if in relief.
+"""Draws faces from factors and views: layers of signed distances, shaded as if in relief."""
 
-Head coordinates: u to the right and v downwards from the point between the eyes, in units of half the height of
-an average head. Turning the head moves what lies nearer to the camera further (parallax).
-"""
-
-import math
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .anatomy import brow_distance, colours, face_outline, geometry, hair_shape, landmarks, place, turned
 from .drawing import (
     CHUNK_PIXELS,
     background,
@@ -18,51 +14,15 @@ from .drawing import (
     camera,
     cover,
     difference,
-    grid,
     hill,
     over,
-    palette,
     rgb,
     shade,
     smoothstep,
     soft,
     texture,
-    turn,
 )
 from .factors import FACTOR_NAMES, PARTS, VIEW_NAMES
-
-LANDMARKS = (
-    "left_eye",
-    "right_eye",
-    "left_brow_inner",
-    "left_brow_outer",
-    "right_brow_inner",
-    "right_brow_outer",
-    "nose_bridge",
-    "nose_tip",
-    "left_mouth_corner",
-    "right_mouth_corner",
-    "mouth",
-    "chin",
-)
-HEAD = 0.83  # half height of an average head, in half frames
-SKIN = [
-    (0.24, 0.14, 0.10),
-    (0.40, 0.25, 0.17),
-    (0.58, 0.39, 0.27),
-    (0.76, 0.56, 0.42),
-    (0.90, 0.71, 0.58),
-    (0.97, 0.83, 0.74),
-]
-HAIR = [
-    (0.05, 0.04, 0.045),
-    (0.13, 0.085, 0.06),
-    (0.27, 0.16, 0.09),
-    (0.46, 0.30, 0.16),
-    (0.70, 0.52, 0.30),
-    (0.90, 0.77, 0.52),
-]
-IRIS = [(0.17, 0.09, 0.04), (0.30, 0.17, 0.07), (0.38, 0.36, 0.16), (0.33, 0.48, 0.40), (0.30, 0.50, 0.68)]
 
 
 class Picture(NamedTuple):
@@ -72,6 +32,20 @@ class Picture(NamedTuple):
     pixels: Tensor
     parts: Tensor
     landmarks: Tensor
+
+
+class Scene(NamedTuple):
+    """All that the layers need to know: factors f, view, geometry g, colours c, every pixel's coordinates, light,
+    shape of the hair, and the seed of the textures."""
+
+    f: dict[str, Tensor]
+    view: dict[str, Tensor]
+    g: SimpleNamespace
+    c: SimpleNamespace
+    at: SimpleNamespace
+    light: SimpleNamespace
+    hair: SimpleNamespace
+    seed: int
 
 
 def draw(factors: Tensor, views: Tensor, size: int, seed: int) -> Picture:
@@ -91,197 +65,32 @@ def _draw_chunk(factors: Tensor, views: Tensor, size: int, seed: int) -> Picture
         name: 3.0 * torch.tanh(factors[:, k].view(-1, 1, 1) / 3.0) for k, name in enumerate(FACTOR_NAMES)
     }
     g = geometry(factor, view)
-    c = colours(factor, view)
-    at = place(g, view, size)
-    light = lighting(at, g, view)
+    at = place(view, size)
+    s = Scene(
+        f=factor,
+        view=view,
+        g=g,
+        c=colours(factor, view),
+        at=at,
+        light=lighting(view),
+        hair=hair_shape(at, g, factor, seed),
+        seed=seed,
+    )
     backdrop = rgb(view["background_red"], view["background_green"], view["background_blue"])
     image = background(at.frame_x, at.frame_y, backdrop, view, seed)
     labels = torch.zeros_like(at.u, dtype=torch.uint8)
-
-    hair = hair_shape(at, g, factor, seed)
-    image = draw_back_hair(image, labels, at, hair, c)
-    image = draw_body(image, labels, at, g, c, light, view)
-    image = draw_head(image, labels, at, g, c, light, hair, factor, view, seed)
-    image = draw_hair(image, labels, at, hair, c, light)
-    exposure = torch.exp(view["exposure"]).unsqueeze(1) * light.colour
+    image = draw_back_hair(image, labels, s)
+    image = draw_body(image, labels, s)
+    image = draw_head(image, labels, s)
+    image = draw_hair(image, labels, s)
+    exposure = torch.exp(view["exposure"]).unsqueeze(1) * s.light.colour
     pixels = camera(image * exposure, view["blur"], view["noise"], view["noise_seed"])
     return Picture(pixels, labels, landmarks(g, view, size))
 
 
-# ---------------------------------------------------------------- geometry
-
-
-def geometry(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
-    """Sizes and positions in head units from factors in standard units and the expression."""
-    smile, opened = view["smile"], view["mouth_open"]
-    return SimpleNamespace(
-        # outline
-        width=0.665 * (1 + 0.055 * f["face_width"]),
-        top=0.97,
-        bottom=1.0 * (1 + 0.045 * f["face_length"] + 0.045 * f["chin_length"]) + 0.10 * opened,
-        cheek=0.035 * f["cheek"] + 0.01 + 0.02 * smile,
-        jaw=-0.035 + 0.055 * f["jaw_width"],
-        chin=-0.015 + 0.04 * f["chin_width"],
-        ear=0.17 * (1 + 0.14 * f["ear_size"]),
-        neck=0.40 * (1 + 0.10 * f["neck_width"]),
-        # eyes
-        eye_x=0.285 + 0.020 * f["eye_spacing"],
-        eye_width=0.142 * (1 + 0.085 * f["eye_size"]),
-        lid_up=0.074
-        * (1 + 0.11 * f["eye_size"] + 0.15 * f["eye_opening"])
-        * (1 - view["eye_closure"])
-        * (1 - 0.12 * smile),
-        lid_low=0.045 * (1 + 0.11 * f["eye_size"]) * (1 - 0.5 * view["eye_closure"]) * (1 - 0.2 * smile),
-        eye_tilt=0.07 + 0.07 * f["eye_tilt"],
-        iris=0.066 * (1 + 0.05 * f["eye_size"]),
-        # brows
-        brow_y=-0.205 - 0.026 * f["brow_height"] - 0.035 * view["brow_raise"],
-        brow_x=0.285 + 0.028 * f["brow_spacing"] + 0.01,
-        brow_half=0.185,
-        brow_thick=0.034 * torch.exp(0.30 * f["brow_thickness"]),
-        brow_arch=0.045 + 0.026 * f["brow_arch"],
-        brow_angle=0.04 + 0.10 * f["brow_angle"],
-        # nose
-        nose_y=0.345 + 0.036 * f["nose_length"],
-        nose_width=0.125 * (1 + 0.15 * f["nose_width"]) * (1 + 0.05 * smile),
-        bridge=0.070 * (1 + 0.16 * f["nose_bridge"]),
-        relief=1.0 + 0.15 * f["nose_bridge"],
-        # mouth
-        mouth_y=0.585 - 0.016 * f["mouth_height"],
-        mouth_width=0.215 * (1 + 0.09 * f["mouth_width"]) * (1 + 0.13 * smile - 0.1 * opened),
-        lip_up=0.046 * torch.exp(0.26 * f["lip_thickness"]) * (1 - 0.15 * smile),
-        lip_low=0.064 * torch.exp(0.26 * f["lip_thickness"]) * (1 - 0.15 * smile),
-        bow=0.30 + 0.12 * f["lip_bow"],
-        curl=0.055 * smile,
-        gap=0.17 * opened,
-    )
-
-
-def colours(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
-    """Colours (N, 3, 1, 1) of skin, hair, lips and eyes."""
-    skin = palette(SKIN, _share(f["skin_tone"] + 0.25))
-    warm = f["skin_warmth"].unsqueeze(1)
-    skin = skin * (1 + warm * torch.tensor([0.005, 0.012, -0.045]).view(1, 3, 1, 1))
-    hair = palette(HAIR, _share(f["hair_lightness"] - 0.4))
-    red = smoothstep(0.3, 2.0, f["hair_redness"]).unsqueeze(1)
-    hair = hair * (1 + red * torch.tensor([0.45, -0.12, -0.40]).view(1, 3, 1, 1))
-    grey = smoothstep(0.8, 2.0, f["hair_grey"]).unsqueeze(1)
-    hair = torch.lerp(hair, torch.tensor([0.72, 0.72, 0.73]).view(1, 3, 1, 1).expand_as(hair), 0.85 * grey)
-    redness = (0.5 + 0.25 * f["lip_colour"]).clamp(0.0, 1.2).unsqueeze(1)
-    lips = skin * torch.lerp(
-        torch.tensor([0.90, 0.78, 0.76]).view(1, 3, 1, 1),
-        torch.tensor([0.94, 0.46, 0.50]).view(1, 3, 1, 1),
-        redness,
-    ) + redness * torch.tensor([0.05, 0.0, 0.01]).view(1, 3, 1, 1)
-    return SimpleNamespace(
-        skin=skin,
-        hair=hair,
-        lips=lips,
-        brow=0.75 * palette(HAIR, _share(-0.7 - f["brow_colour"])),
-        beard=0.85 * palette(HAIR, _share(-0.6 - f["beard_colour"])),
-        iris=palette(IRIS, _share(f["iris_colour"] - 0.3)),
-        clothes=rgb(view["clothes_red"], view["clothes_green"], view["clothes_blue"]),
-    )
-
-
-def _share(factor: Tensor) -> Tensor:
-    """Share of a normal population below a factor's value, from 0 to 1."""
-    return 0.5 + 0.5 * torch.erf(factor / math.sqrt(2.0))
-
-
-def _relief(x: Tensor, y: Tensor) -> Tensor:
-    """Depth of the head towards the camera at screen position (x, y), for parallax."""
-    return 0.85 - 0.75 * ((x / 0.70) ** 2 + (y / 1.05) ** 2).clamp(max=1.25)
-
-
-def _turned(view: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    return torch.sin(view["yaw"] * (math.pi / 180.0)), torch.sin(view["pitch"] * (math.pi / 180.0))
-
-
-def place(g: SimpleNamespace, view: dict[str, Tensor], size: int) -> SimpleNamespace:
-    """Every pixel's coordinates: in the frame, on the body (x, y), on the head (u, v), on the nose (nu, nv)."""
-    frame_x, frame_y = grid(size)
-    scale = HEAD * view["scale"]
-    x = (frame_x - view["shift_x"]) / scale
-    y = (frame_y - view["shift_y"] + 0.02) / scale
-    x, y = turn(x, y, view["roll"] * (math.pi / 180.0))
-    yaw, pitch = _turned(view)
-    depth = _relief(x, y)
-    u, v = x - yaw * depth, y - pitch * depth
-    lift = 0.26 * smoothstep(-0.15, 0.40, v)
-    n = len(x)
-    return SimpleNamespace(
-        frame_x=frame_x.expand(n, -1, -1),
-        frame_y=frame_y.expand(n, -1, -1),
-        x=x,
-        y=y,
-        u=u,
-        v=v,
-        a=u.abs(),
-        nu=u - yaw * lift,
-        nv=v - pitch * lift,
-        pixel=(2.0 / size) / scale,
-    )
-
-
-def landmarks(g: SimpleNamespace, view: dict[str, Tensor], size: int) -> Tensor:
-    """Landmarks (N, landmark, 2) in pixels: the inverse of `place`, by fixed-point iteration."""
-    n = len(view["yaw"])
-    inner, outer = g.brow_x - g.brow_half, g.brow_x + g.brow_half
-    corner = g.mouth_y - g.curl
-    points = [
-        (-g.eye_x, 0.0),
-        (g.eye_x, 0.0),
-        (-inner, _brow_line(g, -1.0)),
-        (-outer, _brow_line(g, 1.0)),
-        (inner, _brow_line(g, -1.0)),
-        (outer, _brow_line(g, 1.0)),
-        (0.0, 0.0),
-        (0.0, g.nose_y),
-        (-g.mouth_width, corner),
-        (g.mouth_width, corner),
-        (0.0, g.mouth_y + 0.3 * g.gap),
-        (0.0, g.bottom),
-    ]
-    zero = torch.zeros(n, 1, 1)
-    u = torch.cat([zero + p[0] for p in points], 2)
-    v = torch.cat([zero + p[1] for p in points], 2)
-    on_nose = torch.tensor([name == "nose_tip" for name in LANDMARKS])
-    yaw, pitch = _turned(view)
-    x, y = u.clone(), v.clone()
-    for _ in range(12):
-        depth = _relief(x, y) + on_nose * 0.26
-        x, y = u + yaw * depth, v + pitch * depth
-    x, y = turn(x, y, -view["roll"] * (math.pi / 180.0))
-    scale = HEAD * view["scale"]
-    frame = torch.stack([x * scale + view["shift_x"], y * scale + view["shift_y"] - 0.02], -1).squeeze(1)
-    return (frame + 1.0) * (size / 2.0) - 0.5
-
-
-def outline(at: SimpleNamespace, g: SimpleNamespace) -> tuple[Tensor, Tensor, Tensor]:
-    """Distance to the face's outline, radius as a share of the outline's, and radius."""
-    r = torch.sqrt(at.u * at.u + at.v * at.v).clamp(min=1e-3)
-    cos, sin = at.v / r, at.a / r
-    height = torch.where(at.v > 0, g.bottom, torch.full_like(g.bottom, g.top))
-    rim = 1.0 / torch.sqrt((sin / g.width) ** 2 + (cos / height) ** 2)
-    cheek = g.cheek * hill(((cos - 0.40) / 0.28) ** 2)
-    jaw = g.jaw * hill(((cos - 0.76) / 0.16) ** 2)
-    chin = g.chin * hill(((cos - 0.955) / 0.05) ** 2)
-    rim = rim * (1.0 + cheek + jaw + chin)
-    return r - rim, r / rim, r
-
-
-def _brow_line(g: SimpleNamespace, t: Tensor | float) -> Tensor:
-    """Height of a brow's centre line at t from -1 (inner end) to 1 (outer end)."""
-    return g.brow_y + 0.03 - g.brow_angle * 0.185 * t - (g.brow_arch + 0.03) * (1.0 - (t - 0.15) * (t - 0.15))
-
-
-# ---------------------------------------------------------------- light
-
-
-def lighting(at: SimpleNamespace, g: SimpleNamespace, view: dict[str, Tensor]) -> SimpleNamespace:
+def lighting(view: dict[str, Tensor]) -> SimpleNamespace:
     """Direction of the light in head coordinates, its share and its colour."""
-    yaw, pitch = _turned(view)
+    yaw, pitch = turned(view)
     x, y = view["light_x"] - yaw, view["light_y"] - pitch
     length = torch.sqrt(x * x + y * y + 1.0)
     warm = view["light_warmth"].unsqueeze(1) * torch.tensor([0.06, 0.0, -0.08]).view(1, 3, 1, 1)
@@ -296,67 +105,25 @@ def _lit(light: SimpleNamespace, nx: Tensor, ny: Tensor, nz: Tensor) -> Tensor:
     return (1.0 - light.share) * 0.95 + light.share * 1.25 * lambert
 
 
-# ---------------------------------------------------------------- layers, back to front
+def _tinted(colour: Tensor, tone: Tensor) -> Tensor:
+    """Skin in the light: shadows fall off faster in blue and green than in red (light scattered inside the skin)."""
+    dark = (1.0 - tone).clamp(min=0.0)
+    tint = torch.stack([tone + 0.10 * dark, tone - 0.03 * dark, tone - 0.06 * dark], 1)
+    return colour * tint
 
 
-def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], seed: int) -> SimpleNamespace:
-    """Coverage of the hair behind and in front of the head, strands, and distance to its inner edge."""
-    length = f["hair_length"]
-    grown = smoothstep(-2.0, -0.3, length)
-    curl = smoothstep(-0.2, 1.8, f["hair_curl"])
-    part = 0.16 * f["hair_parting"]
-    volume = (0.045 + 0.075 * torch.exp(0.28 * f["hair_volume"]) + 0.05 * curl) * (0.25 + 0.75 * grown)
-    low = 0.02 + 1.58 * smoothstep(-0.1, 1.5, length)
-
-    drop = 0.75 + (at.v + 1.25).clamp(0.12, 1.0)
-    across = (at.u - part) / drop
-    wave = torch.sin(at.v * 7.0 + f["hair_volume"] * 5.0) * 0.03 * curl
-    offset = f["hair_lightness"] * 1.7 + f["hair_volume"]
-    strands = texture(seed, 1, (across + wave) * 1.1 + offset, at.v * (0.10 + 0.55 * curl) + offset * 0.7)
-
-    # Finer than a pixel, a ragged edge would only alias.
-    rough = strands * (0.012 + 0.016 * curl) * grown * (0.018 / at.pixel).clamp(max=1.0)
-    crown_w = g.width + volume * (0.35 + 0.65 * smoothstep(-0.6, 0.4, length + 0.8 * curl))
-    crown_h = g.top + volume
-    r = torch.sqrt((at.u / crown_w) ** 2 + ((at.v + 0.10).clamp(max=0.0) / (crown_h - 0.10)) ** 2)
-    flare = 0.10 * smoothstep(0.0, 1.2, at.v) * (1 + 0.5 * f["hair_volume"])
-    outer = torch.maximum((r - 1.0) * 0.75 - torch.where(at.v > -0.1, flare, 0.0), at.v - low) + rough
-
-    side = g.width * (0.90 - 0.07 * smoothstep(0.2, 1.5, length))
-    t = at.a / side
-    recess = 0.07 * smoothstep(-0.5, 2.0, f["hair_recession"])
-    top = -0.66 + 0.06 * t * t + 0.20 * t * t * t * t - recess * (1.0 + 2.2 * hill(((t - 0.62) / 0.22) ** 2))
-    fringe = smoothstep(0.2, 1.6, f["hair_fringe"]) * grown
-    sweep = (0.20 + 0.05 * f["hair_fringe"]) * smoothstep(-0.3, 1.0, length)
-    top = top + sweep * ((at.u - part).abs() - 0.12).clamp(0.0, 0.45) + fringe * 0.30
-    top = torch.minimum(top, torch.full_like(top, -0.32)) + 0.035 * strands * (fringe + 0.3 * grown)
-    window = torch.maximum(top - at.v, at.a - side) - rough * 0.5
-    front = torch.maximum(outer, -window)
-    thin = (0.30 + 0.70 * smoothstep(-2.2, -1.0, length)).expand_as(front)
-    return SimpleNamespace(
-        outer=outer, front=front, window=window, strands=strands, thin=thin, crown=r, low=low
-    )
-
-
-def draw_back_hair(
-    image: Tensor, labels: Tensor, at: SimpleNamespace, hair: SimpleNamespace, c: SimpleNamespace
-) -> Tensor:
+def draw_back_hair(image: Tensor, labels: Tensor, s: Scene) -> Tensor:
+    """Hair behind the head and the neck, in shadow."""
+    at, hair, c = s.at, s.hair, s.c
     alpha = cover(hair.outer, at.pixel) * hair.thin
     tone = (0.48 + 0.10 * hair.strands).clamp(0.2, 0.9)
     _label(labels, "hair", (alpha > 0.25) & (hair.outer < 0))
     return over(image, shade(c.hair, tone), alpha)
 
 
-def draw_body(
-    image: Tensor,
-    labels: Tensor,
-    at: SimpleNamespace,
-    g: SimpleNamespace,
-    c: SimpleNamespace,
-    light: SimpleNamespace,
-    view: dict[str, Tensor],
-) -> Tensor:
+def draw_body(image: Tensor, labels: Tensor, s: Scene) -> Tensor:
     """Neck, shoulders and clothes."""
+    at, g, c, light, view = s.at, s.g, s.c, s.light, s.view
     x, y = at.x, at.y
     side = x.abs()
     flare = smoothstep(0.85, 1.45, y)
@@ -368,7 +135,7 @@ def draw_body(
     image = over(image, _tinted(c.skin, tone), alpha)
     _label(labels, "skin", alpha > 0.5)
     collar = 1.16 + 0.05 * view["collar"]
-    shoulders = 1.18 + 0.30 * (side - 0.35).clamp(min=0.0) ** 1 - y
+    shoulders = 1.18 + 0.30 * (side - 0.35).clamp(min=0.0) - y
     neckline = collar + 0.07 * view["collar"] - 0.9 * (side - 0.05).clamp(min=0.0) - y
     body = torch.maximum(shoulders, neckline)
     fold = 0.85 + 0.18 * (x * light.x) - 0.2 * smoothstep(0.05, -0.02, -body)
@@ -378,31 +145,10 @@ def draw_body(
     return image
 
 
-def _label(labels: Tensor, part: str, where: Tensor) -> None:
-    labels.masked_fill_(where, PARTS.index(part))
-
-
-def _tinted(colour: Tensor, tone: Tensor) -> Tensor:
-    """Skin in the light: shadows fall off faster in blue and green than in red (light scattered inside the skin)."""
-    dark = (1.0 - tone).clamp(min=0.0)
-    tint = torch.stack([tone + 0.10 * dark, tone - 0.03 * dark, tone - 0.06 * dark], 1)
-    return colour * tint
-
-
-def draw_head(
-    image: Tensor,
-    labels: Tensor,
-    at: SimpleNamespace,
-    g: SimpleNamespace,
-    c: SimpleNamespace,
-    light: SimpleNamespace,
-    hair: SimpleNamespace,
-    f: dict[str, Tensor],
-    view: dict[str, Tensor],
-    seed: int,
-) -> Tensor:
+def draw_head(image: Tensor, labels: Tensor, s: Scene) -> Tensor:
     """Ears, face and everything on it, below the front hair."""
-    distance, q, r = outline(at, g)
+    at, g, c, light, hair = s.at, s.g, s.c, s.light, s.hair
+    distance, q, r = face_outline(at, g)
     # ears
     ex, ey = at.a - g.width - 0.01, at.v - 0.07
     ear = torch.sqrt((ex / 0.075) ** 2 + (ey / g.ear) ** 2)
@@ -412,33 +158,50 @@ def draw_head(
     _label(labels, "skin", ear_alpha > 0.5)
 
     face = cover(distance, at.pixel)
-    tone, gloss = relief(at, g, f, view, light, q, r)
-    skin = blemishes(at, g, c, f, view, seed)
+    tone, gloss = relief(s, q, r)
+    skin = blemishes(s)
     shadow = 1.0 - 0.32 * soft(-hair.window, 0.07) * hair.thin * (1.0 - cover(-hair.window, 0.2 * at.pixel))
     layer = _tinted(skin, tone * shadow) + 0.5 * (gloss * (0.25 + 0.5 * c.skin.mean(1))).unsqueeze(1)
-    layer = draw_beard(layer, at, g, c, hair, f, q)
-    layer = draw_nose(layer, at, g, c, light)
-    layer = draw_mouth(layer, at, g, c, light, tone, view)
-    layer = draw_eyes(layer, at, g, c, f, light, tone, view)
-    layer = draw_brows(layer, at, g, c, tone, seed)
-    layer, glasses = draw_glasses(layer, at, g, f)
+    layer = draw_beard(layer, s, q)
+    layer = draw_nose(layer, s)
+    layer = draw_mouth(layer, s, tone)
+    layer = draw_eyes(layer, s, tone)
+    layer = draw_brows(layer, s, tone)
+    layer, glasses = draw_glasses(layer, s)
     image = torch.lerp(image, layer, face.unsqueeze(1).expand_as(layer))
-    label_face(labels, at, g, face > 0.5, q)
+    label_face(labels, s, face > 0.5, q)
     _label(labels, "eyes", (face * glasses) > 0.4)
     return image
 
 
-def relief(
-    at: SimpleNamespace,
-    g: SimpleNamespace,
-    f: dict[str, Tensor],
-    view: dict[str, Tensor],
-    light: SimpleNamespace,
-    q: Tensor,
-    r: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Brightness and gloss of the skin: a dome with hills for nose, cheeks, brows, lips and chin."""
-    u, v, a, nu, nv = at.u, at.v, at.a, at.nu, at.nv
+def relief(s: Scene, q: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    """Brightness and gloss of the skin: a dome with the face's hills on it, lit and partly in shadow."""
+    at, light = s.at, s.light
+    height = _height(s)
+    slope_x = difference(height, 2) / at.pixel
+    slope_y = difference(height, 1) / at.pixel
+    # dome: flat in front, steep at the edge
+    steep = (q * q).clamp(max=0.96)
+    nx, ny = at.u / r * steep - slope_x, at.v / r * steep - slope_y
+    nz = torch.sqrt(1.0 - steep * steep)
+    length = torch.sqrt(nx * nx + ny * ny + nz * nz)
+    nx, ny, nz = nx / length, ny / length, nz / length
+    tone = _lit(light, nx, ny, nz)
+    # half vector between light and camera
+    hx, hy, hz = light.x, light.y, light.z + 1.0
+    half = torch.sqrt(hx * hx + hy * hy + hz * hz)
+    mirror = ((nx * hx + ny * hy + nz * hz) / half).clamp(min=0.0)
+    mirror = mirror * mirror
+    mirror = mirror * mirror
+    mirror = mirror * mirror
+    gloss = mirror * mirror * light.share * 0.45
+    return tone * (1.0 - _occlusion(s).clamp(max=0.8)), gloss
+
+
+def _height(s: Scene) -> Tensor:
+    """Hills and hollows on the dome of the face, in head units."""
+    g, f, view = s.g, s.f, s.view
+    u, v, a, nu, nv = s.at.u, s.at.v, s.at.a, s.at.nu, s.at.nv
     # nose: a ridge that widens and rises towards a round tip, and two wings
     down = nv - g.nose_y
     rise = (0.30 + 0.70 * smoothstep(-0.35, -0.05, down)) * smoothstep(0.09, -0.06, down)
@@ -459,24 +222,13 @@ def relief(
     bend = g.nose_width + 0.07 + 0.45 * (v - g.nose_y + 0.04) * 0.55
     along = soft((v - 0.47).abs() - 0.13, 0.07)
     height = height - fold * hill(((a - bend) / 0.035) ** 2) * along
-    slope_x = difference(height, 2) / at.pixel
-    slope_y = difference(height, 1) / at.pixel
-    # dome: flat in front, steep at the edge
-    steep = (q * q).clamp(max=0.96)
-    nx, ny = u / r * steep - slope_x, v / r * steep - slope_y
-    nz = torch.sqrt(1.0 - steep * steep)
-    length = torch.sqrt(nx * nx + ny * ny + nz * nz)
-    nx, ny, nz = nx / length, ny / length, nz / length
-    tone = _lit(light, nx, ny, nz)
-    # half vector between light and camera
-    hx, hy, hz = light.x, light.y, light.z + 1.0
-    half = torch.sqrt(hx * hx + hy * hy + hz * hz)
-    mirror = ((nx * hx + ny * hy + nz * hz) / half).clamp(min=0.0)
-    mirror = mirror * mirror
-    mirror = mirror * mirror
-    mirror = mirror * mirror
-    gloss = mirror * mirror * light.share * 0.45
-    # occlusion: sockets, beside the nose, below the nose, below the lip, and the nose's cast shadow
+    return height
+
+
+def _occlusion(s: Scene) -> Tensor:
+    """Darkness in sockets, below nose and lip, in the nose's cast shadow, below the eyes and in wrinkles."""
+    g, f, light = s.g, s.f, s.light
+    u, v, a, nu, nv = s.at.u, s.at.v, s.at.a, s.at.nu, s.at.nv
     dark = (0.15 + 0.04 * f["eye_depth"]) * bump(a - g.eye_x + 0.03, v + 0.055, 0.15, 0.075)
     dark = dark + 0.15 * bump(nu + 0.04 * light.x, nv - g.nose_y - 0.075, g.nose_width * 1.15, 0.045)
     dark = dark + 0.30 * light.share * bump(
@@ -488,18 +240,12 @@ def relief(
     wrinkle = torch.sin((v + 0.06 * u * u) * 62.0).clamp(min=0.0) * soft((v + 0.45).abs() - 0.08, 0.05)
     crow = torch.sin((v + 0.02) * 90.0 + a * 10.0).clamp(min=0.0) * bump(a - g.eye_x - 0.21, v, 0.05, 0.06)
     dark = dark + lines * (wrinkle * soft(a - 0.30, 0.12) + crow)
-    return tone * (1.0 - dark.clamp(max=0.8)), gloss
+    return dark
 
 
-def blemishes(
-    at: SimpleNamespace,
-    g: SimpleNamespace,
-    c: SimpleNamespace,
-    f: dict[str, Tensor],
-    view: dict[str, Tensor],
-    seed: int,
-) -> Tensor:
+def blemishes(s: Scene) -> Tensor:
     """Skin colour over the face: blush, freckles, a mole."""
+    at, g, c, f = s.at, s.g, s.c, s.f
     blush = 0.5 * bump(at.a - 0.42, at.v - 0.25, 0.17, 0.14) + 0.5 * bump(
         at.nu, at.nv - g.nose_y + 0.02, 0.12, 0.08
     )
@@ -511,7 +257,7 @@ def blemishes(
         ],
         1,
     )
-    spots = texture(seed, 2, at.u * 0.85 + f["freckles"], at.v * 0.85 + f["freckles"] * 0.618)
+    spots = texture(s.seed, 2, at.u * 0.85 + f["freckles"], at.v * 0.85 + f["freckles"] * 0.618)
     amount = smoothstep(0.5, 1.7, f["freckles"]) * bump(at.a - 0.22, at.v - 0.2, 0.38, 0.24)
     place = f["mole"]
     mole = cover(
@@ -524,15 +270,9 @@ def blemishes(
     return over(skin, c.skin * torch.tensor([0.62, 0.45, 0.36]).view(1, 3, 1, 1), dark.clamp(max=1.0))
 
 
-def draw_beard(
-    layer: Tensor,
-    at: SimpleNamespace,
-    g: SimpleNamespace,
-    c: SimpleNamespace,
-    hair: SimpleNamespace,
-    f: dict[str, Tensor],
-    q: Tensor,
-) -> Tensor:
+def draw_beard(layer: Tensor, s: Scene, q: Tensor) -> Tensor:
+    """Beard on the jaw, moustache above the lip."""
+    at, g, c, hair, f = s.at, s.g, s.c, s.hair, s.f
     speckle = 0.88 + 0.12 * hair.strands
     lips = torch.sqrt(
         (at.u / (g.mouth_width + 0.03)) ** 2 + ((at.v - g.mouth_y - 0.4 * g.gap) / (0.10 + 0.5 * g.gap)) ** 2
@@ -549,10 +289,9 @@ def draw_beard(
     return over(layer, shade(c.beard, tone), alpha.clamp(0.0, 1.0))
 
 
-def draw_nose(
-    layer: Tensor, at: SimpleNamespace, g: SimpleNamespace, c: SimpleNamespace, light: SimpleNamespace
-) -> Tensor:
+def draw_nose(layer: Tensor, s: Scene) -> Tensor:
     """Nostrils and the creases around the wings; the form itself is in the relief."""
+    at, g, c = s.at, s.g, s.c
     a, y = at.nu.abs(), at.nv - g.nose_y
     nostril = torch.sqrt(
         ((a - 0.42 * g.nose_width) / (0.26 * g.nose_width)) ** 2
@@ -564,15 +303,9 @@ def draw_nose(
     return over(layer, c.skin * torch.tensor([0.34, 0.22, 0.19]).view(1, 3, 1, 1), dark)
 
 
-def draw_mouth(
-    layer: Tensor,
-    at: SimpleNamespace,
-    g: SimpleNamespace,
-    c: SimpleNamespace,
-    light: SimpleNamespace,
-    tone: Tensor,
-    view: dict[str, Tensor],
-) -> Tensor:
+def draw_mouth(layer: Tensor, s: Scene, tone: Tensor) -> Tensor:
+    """Lips, the line between them, and teeth where the mouth is open."""
+    at, g, c, light = s.at, s.g, s.c, s.light
     t = at.u / g.mouth_width
     t2 = t * t
     swell = 1.0 - t2
@@ -611,16 +344,9 @@ def draw_mouth(
     )
 
 
-def draw_eyes(
-    layer: Tensor,
-    at: SimpleNamespace,
-    g: SimpleNamespace,
-    c: SimpleNamespace,
-    f: dict[str, Tensor],
-    light: SimpleNamespace,
-    tone: Tensor,
-    view: dict[str, Tensor],
-) -> Tensor:
+def draw_eyes(layer: Tensor, s: Scene, tone: Tensor) -> Tensor:
+    """Lids, white, iris, highlight and lashes; both eyes at once, mirrored."""
+    at, g, c, f, light, view = s.at, s.g, s.c, s.f, s.light, s.view
     x = at.a - g.eye_x
     y = at.v + g.eye_tilt * x
     t = x / g.eye_width
@@ -663,31 +389,19 @@ def draw_eyes(
     return over(layer, c.brow * 0.35, dark.clamp(0.0, 0.95))
 
 
-def brow_distance(at: SimpleNamespace, g: SimpleNamespace) -> Tensor:
-    t = (at.a - g.brow_x) / g.brow_half
-    inner = t.clamp(-1.0, 1.0)
-    thick = (
-        g.brow_thick
-        * (1.0 - 0.60 * smoothstep(-0.1, 1.05, inner))
-        * (0.75 + 0.25 * smoothstep(-1.0, -0.7, inner))
-    )
-    return torch.maximum((at.v - _brow_line(g, inner)).abs() - thick, (t.abs() - 1.0) * g.brow_half)
-
-
-def draw_brows(
-    layer: Tensor, at: SimpleNamespace, g: SimpleNamespace, c: SimpleNamespace, tone: Tensor, seed: int
-) -> Tensor:
-    hairs = texture(seed, 1, at.a * 2.2 + at.v * 1.2, at.v * 0.5 + 0.3)
+def draw_brows(layer: Tensor, s: Scene, tone: Tensor) -> Tensor:
+    """Brows, with single hairs where the picture is large enough."""
+    at, g, c = s.at, s.g, s.c
+    hairs = texture(s.seed, 1, at.a * 2.2 + at.v * 1.2, at.v * 0.5 + 0.3)
     alpha = soft(brow_distance(at, g) + 0.006 * hairs, 0.010 + 0.3 * at.pixel) * (0.86 + 0.10 * hairs).clamp(
         0.4, 1.0
     )
     return over(layer, shade(c.brow, 0.75 + 0.35 * tone), alpha)
 
 
-def draw_glasses(
-    layer: Tensor, at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor]
-) -> tuple[Tensor, Tensor]:
+def draw_glasses(layer: Tensor, s: Scene) -> tuple[Tensor, Tensor]:
     """The layer with glasses on, and the coverage of their frame."""
+    at, g, f = s.at, s.g, s.f
     worn = smoothstep(1.0, 1.05, f["glasses"])
     rounded = smoothstep(1.1, 1.9, f["glasses"])
     x, y = (at.a - g.eye_x - 0.02).abs(), (at.v - 0.02).abs()
@@ -700,8 +414,23 @@ def draw_glasses(
     return over(layer, torch.tensor([0.10, 0.085, 0.08]).view(1, 3, 1, 1), 0.92 * frame), frame
 
 
-def label_face(labels: Tensor, at: SimpleNamespace, g: SimpleNamespace, face: Tensor, q: Tensor) -> None:
+def draw_hair(image: Tensor, labels: Tensor, s: Scene) -> Tensor:
+    """Hair in front of the head: strands, sheen, and shade at its edge."""
+    at, hair, c, light = s.at, s.hair, s.c, s.light
+    nx, ny = (at.u * 0.85).clamp(-0.75, 0.75), (at.v * 0.7 + 0.1).clamp(-0.65, 0.35)
+    tone = _lit(light, nx, ny, torch.sqrt(1.0 - nx * nx - ny * ny))
+    sheen = bump(torch.zeros_like(at.u), hair.crown - 0.86 + 0.03 * hair.strands, 1.0, 0.09) * (at.v < 0)
+    edge = 1.0 - 0.25 * soft(hair.window.abs() - 0.03, 0.05)
+    tone = (tone * (0.80 + 0.17 * hair.strands) * edge).clamp(0.12, 1.6)
+    colour = shade(c.hair, tone) + (0.10 * light.share * sheen * (0.7 + 0.3 * hair.strands)).unsqueeze(1)
+    alpha = cover(hair.front, at.pixel) * hair.thin
+    _label(labels, "hair", (hair.front < 0))
+    return over(image, colour, alpha)
+
+
+def label_face(labels: Tensor, s: Scene, face: Tensor, q: Tensor) -> None:
     """Parts of the face, each on top of the one before."""
+    at, g = s.at, s.g
     _label(labels, "skin", face)
     band = (at.v > g.mouth_y + g.lip_low + g.gap + 0.05) | ((q > 0.74) & (at.v > 0.30))
     _label(labels, "jaw", face & band)
@@ -726,20 +455,5 @@ def label_face(labels: Tensor, at: SimpleNamespace, g: SimpleNamespace, face: Te
     _label(labels, "brows", face & (brow_distance(at, g) < 0.012))
 
 
-def draw_hair(
-    image: Tensor,
-    labels: Tensor,
-    at: SimpleNamespace,
-    hair: SimpleNamespace,
-    c: SimpleNamespace,
-    light: SimpleNamespace,
-) -> Tensor:
-    nx, ny = (at.u * 0.85).clamp(-0.75, 0.75), (at.v * 0.7 + 0.1).clamp(-0.65, 0.35)
-    tone = _lit(light, nx, ny, torch.sqrt(1.0 - nx * nx - ny * ny))
-    sheen = bump(torch.zeros_like(at.u), hair.crown - 0.86 + 0.03 * hair.strands, 1.0, 0.09) * (at.v < 0)
-    edge = 1.0 - 0.25 * soft(hair.window.abs() - 0.03, 0.05)
-    tone = (tone * (0.80 + 0.17 * hair.strands) * edge).clamp(0.12, 1.6)
-    colour = shade(c.hair, tone) + (0.10 * light.share * sheen * (0.7 + 0.3 * hair.strands)).unsqueeze(1)
-    alpha = cover(hair.front, at.pixel) * hair.thin
-    _label(labels, "hair", (hair.front < 0))
-    return over(image, colour, alpha)
+def _label(labels: Tensor, part: str, where: Tensor) -> None:
+    labels.masked_fill_(where, PARTS.index(part))

@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 from PIL import Image
 
+from .anatomy import LANDMARKS
 from .factors import (
     FACTOR_NAMES,
     FACTORS,
@@ -21,7 +22,7 @@ from .factors import (
     sample_views,
     swap_parts,
 )
-from .portrait import LANDMARKS, Picture, draw
+from .portrait import Picture, draw
 
 __all__ = [
     "FACTORS",
