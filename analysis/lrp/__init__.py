@@ -1,4 +1,4 @@
-"""Layer-wise relevance propagation: rules, composites, and an engine that shares passes between targets and heads."""
+"""Layer-wise relevance propagation: rules, composites, and one engine for all of them."""
 
 from analysis.lrp.composites import COMPOSITES, Composite, Row, epsilon_gamma_box
 from analysis.lrp.engine import LRP, Explanation, relevance

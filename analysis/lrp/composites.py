@@ -1,8 +1,8 @@
 """Composites: tables from a layer's kind and position to its rule.
 
-The named ones follow Kohlbrenner et al. 2020 (arXiv:1910.09840) and Montavon et al. 2019, with the numbers that
-zennit uses (epsilon 1e-6, gamma 0.25). ReLU, dropout and flatten pass relevance on, max-pooling gives it to the
-winner (the first one on ties): no table decides those.
+The named ones follow Kohlbrenner et al. 2020 (arXiv:1910.09840) and Montavon et al. 2019, with the numbers
+that zennit uses (epsilon 1e-6, gamma 0.25). ReLU, dropout and flatten pass relevance on, max-pooling gives it
+to the winner (the first one on ties): no table decides those.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ COMPOSITES = {
 def composite(name_or_table: str | Composite, low=None, high=None) -> Composite:
     """A composite by name, or the given one unchanged.
 
-    `low` and `high` are for "epsilon_gamma_box" only, which needs both. ValueError for an unknown name, or for
-    bounds given to a composite that has no use for them.
+    `low` and `high` are for "epsilon_gamma_box" only, which needs both. ValueError for an unknown name, or
+    for bounds given to a composite that has no use for them.
     """
     bounds = low is not None or high is not None
     if name_or_table == "epsilon_gamma_box":

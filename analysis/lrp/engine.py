@@ -17,8 +17,8 @@ from analysis.lrp.network import Layer, read, shapes
 from analysis.lrp.rules import Epsilon, Pass, Rule
 from analysis.lrp.steps import Flatten, Mean, Pick, Rectify, State, Tap, Through, Weighted
 
-# Activations per micro-batch. On a CPU 25 MB in float32: below the largest size (32 MB) from which glibc would map
-# fresh pages for every tensor, and near the size of the last cache.
+# Activations per micro-batch. On a CPU 25 MB in float32: below the largest size (32 MB) from which glibc
+# would map fresh pages for every tensor, and near the size of the last cache.
 CPU_ACTIVATIONS = 6_500_000
 GPU_ACTIVATIONS = 400_000_000
 MICRO_BATCHES = 4  # per batch: linear layers read their large weights once per batch
@@ -35,8 +35,9 @@ class Explanation:
     relevance: `(N, ..., C, H, W)`, in units of the logit, in the network's dtype.
     logits: `(N, K)`; with heads one such per head.
     start: `(N, ...)`, the relevance put in: the target's logit, or the weighted sum of logits.
-    pixels, biases, epsilon: `(N, ...)`, the shares of `start` that ended in the map, in the layers' biases, and in
-        the stabilisers (and rounding). The three sum to `start`.
+    pixels, biases, epsilon: `(N, ...)`, the shares of `start` that ended in the map, in the layers' biases,
+        and in the stabilisers, with rounding; the three sum to `start`. The stabilisers also take all
+        relevance of neurons that have nothing to give it to, as z+ may find no positive contribution.
     biases_by_layer: the biases' share by name of the layer, those of heads as "head:<name>".
     layers: relevance at the output of each layer asked for, by name.
     """
@@ -54,8 +55,8 @@ class Explanation:
 class LRP:
     """Layer-wise relevance propagation through a sequential ReLU network, as it is in evaluation mode.
 
-    model: an nn.Sequential or a model with torchvision's VGG layout (see `network.read`), in float32 or float64.
-        It is read, never changed; prepare anew after changing its weights.
+    model: an nn.Sequential or a model with torchvision's VGG layout (see `network.read`), in float32 or
+        float64. It is read, never changed; prepare anew after changing its weights.
     composite: name of a composite ("epsilon", "epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1",
         "epsilon_alpha2_beta1_flat", "epsilon_gamma_box") or a `Composite`.
     heads: networks that each continue `model`, then their common trunk; they share its passes.
@@ -84,6 +85,7 @@ class LRP:
             raise ValueError("heads is empty; give at least one head, or None for a network without.")
         self.networks = [trunk + top for top in tops]
         self.has_heads = heads is not None
+        self.sizes: dict[torch.Size, list[list[torch.Size]]] = {}
         self.dtype, self.device = _one_kind(self.networks, mixed)
         names = {layer.name for layer in trunk}
         if unknown := [name for name in layers if name not in names]:
@@ -99,13 +101,16 @@ class LRP:
         split = 1 + max((i for i, step in enumerate(trunks[0]) if _is_spatial(step)), default=-1)
         self.spatial, self.flat = trunks[0][:split], trunks[0][split:]
         self.heads = [steps for _, steps in compiled]
+        # Sequential models are what their layers say; of others the layout is a guess to be checked once.
+        self.unchecked = model if heads is None and not isinstance(model, nn.Sequential) else None
         self.down_dtype = torch.bfloat16 if mixed else self.dtype
 
     def explain(self, images: Tensor, targets, *, mean: bool = False) -> Explanation:
-        """Maps of `images (N, C, H, W)` and their balance, in batches: memory does not grow with N but for results.
+        """Maps of `images (N, C, H, W)` and their balance, in batches: beside the results, memory does not
+        grow with N.
 
-        targets: class indices `(N,)` or `(N, T)`, or floating-point weights over outputs `(N, K)` or `(N, T, K)`;
-            with heads a sequence of such, one per head.
+        targets: class indices `(N,)` or `(N, T)`, or floating-point weights over outputs `(N, K)` or
+            `(N, T, K)`; with heads a sequence of such, one per head.
         mean: with heads, the mean over heads for one pass down the trunk.
         ValueError for images or targets of wrong shape, dtype or range.
         """
@@ -115,6 +120,7 @@ class LRP:
             raise ValueError("mean=True is a mean over heads, and this network was given none; leave it out.")
         size = micro * MICRO_BATCHES
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            self._check_layout(images[:1])
             parts = [
                 self._batch(images[i : i + size], [s[:, i : i + size] for s in starts], micro, mean)
                 for i in range(0, len(images), size)
@@ -131,9 +137,9 @@ class LRP:
     ) -> int:
         """Explains batch after batch and hands each to `write(first image's number, explanation)`.
 
-        Writing runs in a thread of its own beside the next batch's computation; at most one batch waits, so memory
-        is that of two batches however many there are. An error in `write` is raised here. Returns the number of
-        images.
+        Writing runs in a thread of its own beside the next batch's computation; at most one batch waits, so
+        memory is that of two batches however many there are. An error in `write` is raised here. Returns the
+        number of images.
         """
         done, pending = 0, None
         with ThreadPoolExecutor(max_workers=1) as writer:
@@ -158,9 +164,31 @@ class LRP:
             )
         if not images.isfinite().all():
             raise ValueError("images hold values that are not finite (nan or inf).")
-        largest = max(prod(shape) for network in self.networks for shape in shapes(network, images.shape[1:]))
+        largest = max(prod(shape) for found in self._shapes(images) for shape in found)
         room = CPU_ACTIVATIONS if self.device.type == "cpu" else GPU_ACTIVATIONS
         return max(1, min(len(images), room // largest))
+
+    def _shapes(self, images: Tensor) -> list[list[torch.Size]]:
+        """Every layer's output shape, for the network under each head."""
+        size = images.shape[1:]
+        if size not in self.sizes:
+            self.sizes[size] = [shapes(network, size) for network in self.networks]
+        return self.sizes[size]
+
+    def _check_layout(self, image: Tensor) -> None:
+        """ValueError if the model computes something else than its features, avgpool and classifier in a row."""
+        model, self.unchecked = self.unchecked, None
+        if model is None or any(module.training for module in model.modules()):
+            return
+        expected = model(image)
+        found = image
+        for steps in (self.spatial, self.flat, self.heads[0]):
+            found, _ = _up(steps, found)
+        if expected.shape != found.shape or not torch.allclose(expected, found, rtol=1e-2, atol=1e-3):
+            raise ValueError(
+                f"{type(model).__name__} has features, avgpool and classifier, but its forward pass does more "
+                "than chain them; give an nn.Sequential of its layers."
+            )
 
     def _starts(self, images: Tensor, targets) -> tuple[list[Tensor], bool]:
         """Weights over outputs `(T, N, K)` per head, and whether targets have a T of their own."""
@@ -169,7 +197,7 @@ class LRP:
             raise ValueError(
                 f"{len(self.heads)} heads need as many targets, one tensor each, not {len(per_head)}."
             )
-        classes = [shapes(network, images.shape[1:])[-1][0] for network in self.networks]
+        classes = [found[-1][0] for found in self._shapes(images)]
         found = [_start(t, len(images), k) for t, k in zip(per_head, classes, strict=True)]
         if len({(start.shape[0], several) for start, several in found}) > 1:
             raise ValueError("Targets of all heads must have the same number per image.")
@@ -235,11 +263,11 @@ def relevance(
     high=None,
     mixed: bool = False,
 ) -> Tensor:
-    """Relevance maps of `images (N, C, H, W)`: `(N, C, H, W)` for targets `(N,)`, `(N, T, C, H, W)` for `(N, T)`.
+    """Relevance maps: `(N, C, H, W)` for targets `(N,)`, `(N, T, C, H, W)` for targets `(N, T)`.
 
-    The starting relevance is the target's logit, so a map sums to the logit less what biases and stabilisers took
-    (`LRP.explain` reports how much). Arguments and errors as for `LRP` and `LRP.explain`, which is the one to use
-    for many batches: it prepares the network once.
+    The starting relevance is the target's logit, so a map sums to the logit less what biases and stabilisers
+    took (`LRP.explain` reports how much). Arguments and errors as for `LRP` and `LRP.explain`, which is the
+    one to use for many batches: it prepares the network once.
     """
     return LRP(model, composite, low=low, high=high, mixed=mixed).explain(images, targets).relevance
 
@@ -289,7 +317,7 @@ def _steps(
 
 
 def _fused(network: list[Layer], at: int, cut: int, taps: set[str], rule: Rule | None) -> int:
-    """How many layers from `at` make one step: a layer with a rule takes the ReLU and max-pooling after it."""
+    """How many layers from `at` make one step: weighted layers take the ReLU and max-pooling after them."""
     length = 1
     if network[at].weight is None or isinstance(rule, Pass):
         return length

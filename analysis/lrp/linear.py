@@ -1,4 +1,4 @@
-"""Linear maps with exchangeable weights: convolution, matrix product, average pooling, and their transposes."""
+"""Linear maps whose weights are handed in, and their transposes; pooling, up and down."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Convolution:
         return _channels_last(grouped.flatten(0, 1).flatten(1, 2))
 
     def transpose(self, s: Tensor, weight: Tensor, shape: torch.Size, maps: int) -> list[Tensor]:
-        """Each map's transpose applied to `s (N, O, h, w)`: `maps` tensors `(N, I, H, W)`, H and W of `shape`."""
+        """Each map's transpose applied to `s (N, O, h, w)`: `maps` tensors of `shape (N, I, H, W)`."""
         rest = self._rest(s, shape)
         u = F.conv_transpose2d(s, weight, None, self.stride, self.padding, rest, self.groups, self.dilation)
         if maps == 1:

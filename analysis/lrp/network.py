@@ -35,11 +35,11 @@ class Layer:
 
 
 def read(model: nn.Module) -> list[Layer]:
-    """The model's layers in evaluation mode: dropout left out, batch normalisation merged into the layer above it.
+    """The model's layers in evaluation mode: dropout left out, batch normalisation merged.
 
     Takes an nn.Sequential (nested ones are flattened) or a model with torchvision's VGG layout, `features`,
-    `avgpool`, `classifier`, which flattens before the classifier. ValueError naming the module and its place for
-    anything else, and for weights that are not finite.
+    `avgpool`, `classifier`, which flattens before the classifier. ValueError naming the module and its place
+    for anything else, and for weights that are not finite.
     """
     layers: list[Layer] = []
     for name, module in _modules(model):
@@ -60,7 +60,8 @@ def read(model: nn.Module) -> list[Layer]:
 
 def _modules(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
     if isinstance(model, nn.Sequential):
-        for name, child in model.named_children():
+        # Not named_children(), which lists a module that is used twice only once.
+        for name, child in model._modules.items():
             yield from _modules(child, f"{path}{name}.")
     elif not path and all(isinstance(getattr(model, part, None), nn.Module) for part in VGG_PARTS):
         yield from _modules(model.features, "features.")
@@ -118,7 +119,7 @@ def _merged(layer: Layer | None, name: str, norm: nn.Module) -> Layer:
 
 
 def shapes(layers: list[Layer], image: torch.Size) -> list[torch.Size]:
-    """The output shape `(C, H, W)` or `(F,)` of each layer for one image of shape `(C, H, W)`; computes nothing.
+    """The output shape `(C, H, W)` or `(F,)` of each layer for one image of shape `(C, H, W)`, computing nothing.
 
     ValueError naming the first layer that cannot take its input.
     """

@@ -2,7 +2,8 @@
 
 For a linear layer with inputs x_i, weights w_ij, bias b_j and relevances R_j of its outputs, every rule reads
 
-    R_i = sum_k f_k  sum_p m_pi  sum_j v_pij  R_j / (D_kj + e sign(D_kj)),      D_kj = sum_p (sum_i m_pi v_pij + b_pj)
+    R_i  = sum_k f_k sum_p m_pi sum_j v_pij R_j / (D_kj + e sign(D_kj))
+    D_kj = sum_p (sum_i m_pi v_pij + b_pj)
 
 A rule therefore states only its *terms* k (factor f_k, the outputs it serves) and their *parts* p: what is
 distributed (the source m: x, its positive or negative part, one, or a bound of the input's range), by which
@@ -92,9 +93,9 @@ class Epsilon(Rule):
 class AlphaBeta(Rule):
     """R_i = sum_j (alpha (x_i w_ij)^+ / z_j^+ - beta (x_i w_ij)^- / z_j^-) R_j, with alpha - beta = 1.
 
-    (.)^+ and (.)^- are the positive and negative parts, and z_j^+ = sum_i (x_i w_ij)^+ + b_j^+, likewise z_j^-.
-    Bach et al. 2015, eq. 60. For inputs of both signs (x w)^+ = x^+ w^+ + x^- w^-: clamping the weights alone,
-    as captum's Alpha1_Beta0_Rule does, is another and in general wrong rule there.
+    (.)^+ and (.)^- are the positive and negative parts, and z_j^+ = sum_i (x_i w_ij)^+ + b_j^+, likewise
+    z_j^-. Bach et al. 2015, eq. 60. For inputs of both signs (x w)^+ = x^+ w^+ + x^- w^-: clamping the
+    weights alone, as captum's Alpha1_Beta0_Rule does, is another and in general wrong rule there.
     """
 
     alpha: float = 2.0
@@ -159,7 +160,8 @@ class Gamma(Rule):
 class Flat(Rule):
     """R_i = sum_j R_j / n_j over the inputs i of j, n_j of them: relevance spread evenly.
 
-    Lapuschkin et al. 2019 (doi:10.1038/s41467-019-08987-4), methods; Kohlbrenner et al. 2020 (arXiv:1910.09840).
+    Lapuschkin et al. 2019 (doi:10.1038/s41467-019-08987-4), methods; Kohlbrenner et al. 2020
+    (arXiv:1910.09840).
     """
 
     epsilon: float = 1e-6

@@ -1,9 +1,10 @@
 """The steps of a propagation: each goes up once, keeping a state, and down as often as there are targets.
 
 Relevance is carried as a multiplier c of the activations, R = a * c. A layer's rule then reads
-c_below = V^T (G * c), with gates G = a / denominator that the way up has fixed, so the way down is one transposed
-layer per part of the rule. Rules that do not multiply by the input (flat, w^2, z-box, pass) return R itself
-(`returns_relevance`); the step below them then takes R (`takes_relevance`) and gates by 1 / denominator.
+c_below = V^T (G * c), with gates G = a / denominator that the way up has fixed, so the way down is one
+transposed layer per part of the rule. Rules that do not multiply by the input (flat, w^2, z-box, pass) return
+R itself (`returns_relevance`); the step below them then takes R (`takes_relevance`) and gates by 1 /
+denominator.
 
 Every step has `up(x) -> (a, state)` and `down(c, state) -> (c below, relevance that biases took)`. Messages
 between steps without spatial dimensions may have leading dimensions that states lack.
@@ -30,8 +31,8 @@ VARYING = ("x", "x+", "x-")
 class Weighted:
     """A Conv2d or Linear under its rule, with the ReLU and the max-pooling that follow it fused in.
 
-    `signed`: inputs may be negative. `takes_relevance`: the message from above is R, not c. `mixed`: denominators
-    and the way down in bfloat16.
+    `signed`: inputs may be negative. `takes_relevance`: the message from above is R, not c. `mixed`:
+    denominators and the way down in bfloat16.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class Weighted:
             places = _places(winners, above)
             denominators = [d if d is None else _taken(d.expand(above), places) for d in denominators]
         denominators = [
-            gate.denominator(x, a) if d is None else d for gate, d in zip(self.gates, denominators, strict=True)
+            gate.denominator(x, a) if d is None else d
+            for gate, d in zip(self.gates, denominators, strict=True)
         ]
         numerator = a.new_ones(()) if self.takes_relevance else a
         gates = [(numerator / d).to(gate.dtype) for gate, d in zip(self.gates, denominators, strict=True)]
@@ -105,7 +107,7 @@ class Weighted:
 
 
 class Gate:
-    """One term of a rule with its weights prepared, for the denominators going up and the transpose going down."""
+    """One term of a rule with its weights prepared: denominators going up, transposes going down."""
 
     def __init__(self, step: Weighted, term: Term, rule: Rule, mixed: bool) -> None:
         self.rule, self.map, self.parts, self.outputs = rule, step.map, term.parts, term.outputs
@@ -149,8 +151,8 @@ class Gate:
                 d, bias = (u if d is None else d.add_(u)), None
         epsilon = self.rule.epsilon
         if self.sign == 0 and epsilon:
-            d = d + torch.where(d < 0, -epsilon, epsilon).to(d.dtype)
-        if self.outputs != "all" and self.closed and epsilon:
+            d = torch.where(d < 0, d - epsilon, d + epsilon)
+        if self.outputs != "all" and self.closed and self.sign and epsilon:
             return d.clamp_(min=epsilon)  # below that z <= 0, where it does not matter
         if self.outputs != "all":
             d = d.where(z > 0 if self.outputs == "positive" else z < 0, torch.inf)
@@ -185,6 +187,10 @@ class Gate:
                 return torch.ones_like(x[:1])
             case _:
                 bound = torch.as_tensor(getattr(self.rule, name), dtype=x.dtype, device=x.device)
+                if bound.ndim and len(bound) != x.shape[1]:
+                    raise ValueError(
+                        f"{name} has {len(bound)} values for {x.shape[1]} channels; give one each."
+                    )
                 return (_per_channel(bound, x) if bound.ndim else bound).expand(1, *x.shape[1:])
 
 
@@ -199,7 +205,7 @@ class Mean:
 
     def up(self, x: Tensor) -> tuple[Tensor, State]:
         a = self.map(x)
-        d = a + torch.where(a < 0, -self.epsilon, self.epsilon)
+        d = torch.where(a < 0, a - self.epsilon, a + self.epsilon)
         gate = (a.new_ones(()) if self.takes_relevance else a) / d.where(d != 0, torch.inf)
         return a, (gate.bfloat16() if self.mixed else gate, x.shape)
 
@@ -311,7 +317,7 @@ def _places(winners: Tensor, shape: torch.Size) -> Tensor:
 
     `torch.take` with these is about six times as fast as `gather`.
     """
-    images, channels, *size = shape
+    images, channels = shape[:2]
     image = torch.arange(images, device=winners.device)[:, None, None, None] * prod(shape[1:])
     channel = torch.arange(channels, device=winners.device)[:, None, None]
     return winners * channels + (image + channel)
