@@ -45,7 +45,7 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
             papermill.execute_notebook(
                 source, partial, parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
                 stderr_file=sys.stderr, request_save_on_cell_execute=False,
-                extra_arguments=["--log-level=ERROR"],
+                extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
     except PapermillExecutionError as error:
         os.replace(partial, failed)

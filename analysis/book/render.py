@@ -57,7 +57,7 @@ def render(site: Path, work: Path, strict: bool) -> Path:
         strict: warnings are errors.
 
     Raises:
-        RenderFailed: with Jupyter Book's output.
+        RenderFailed: with Jupyter Book's warnings, or all its output if there are none.
     """
     shutil.rmtree(work, ignore_errors=True)
     command = [
@@ -75,7 +75,9 @@ def render(site: Path, work: Path, strict: bool) -> Path:
         command += ["-W", "-n", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode != 0:
-        raise RenderFailed(f"the pages could not be rendered:\n{done.stdout}{done.stderr}")
+        output = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)
+        warnings = re.findall(r"^.*(?:WARNING|ERROR|CRITICAL).*$", output, flags=re.MULTILINE)
+        raise RenderFailed("\n".join(["the pages could not be rendered:", *(warnings or [output])]))
     return work / "_build" / "html"
 
 

@@ -83,12 +83,9 @@ def _chart(renderer: NbElementRenderer, figure: dict[str, Any]) -> tuple[list[no
         uri = _write(renderer, file, content.encode())
         doc = renderer.renderer.sphinx_env.docname
         links += addnodes.download_reference("", "", nodes.inline("", label), reftarget=uri, refdoc=doc)
+    rows = "".join(_table(f"Data {number} of {name}", *table) for number, table in enumerate(tables, 1))
     start = _raw('<details class="chart-data"><summary>Data and downloads</summary>')
-    return [_raw(live), picture], [
-        start,
-        links,
-        _raw("".join(_table(*table) for table in tables) + "</details>"),
-    ]
+    return [_raw(live), picture], [start, links, _raw(rows + "</details>")]
 
 
 def _downloads(
@@ -102,7 +99,7 @@ def _downloads(
     yield "Picture (SVG)", f"{name}.svg", svg
 
 
-def _table(columns: list[str], rows: list[dict[str, Any]]) -> str:
+def _table(label: str, columns: list[str], rows: list[dict[str, Any]]) -> str:
     head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(_number(row.get(c)))}</td>" for c in columns) + "</tr>"
@@ -114,7 +111,7 @@ def _table(columns: list[str], rows: list[dict[str, Any]]) -> str:
         else ""
     )
     return (
-        '<div class="table-scroll" tabindex="0" role="region" aria-label="Data of the figure">'
+        f'<div class="table-scroll" tabindex="0" role="region" aria-label="{label}">'
         f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
     )
 

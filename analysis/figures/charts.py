@@ -249,6 +249,10 @@ def _fade(colour: str | None, full: float = 1.0) -> Any:
     return alt.condition(_pick(colour), alt.value(full), alt.value(full / 6)) if colour else alt.value(full)
 
 
+def _is_coloured(layer: alt.Chart) -> bool:
+    return layer.encoding is not alt.Undefined and layer.encoding.color is not alt.Undefined
+
+
 def _assemble(
     layers: list[alt.Chart],
     df: pd.DataFrame,
@@ -258,7 +262,8 @@ def _assemble(
     height: float = HEIGHT,
 ) -> alt.TopLevelMixin:
     if colour:
-        layers[-1] = layers[-1].add_params(_pick(colour))
+        first = next(i for i, layer in enumerate(layers) if _is_coloured(layer))
+        layers[first] = layers[first].add_params(_pick(colour))
     chart = alt.layer(*layers)
     if facet is None:
         fit = alt.AutoSizeParams(type="fit-x", contains="padding")

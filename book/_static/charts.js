@@ -63,7 +63,7 @@
 
   // An entry picked in one legend is picked in every chart of the page that is coloured by the same field.
   function picks(spec) {
-    const params = [...(spec.params || []), ...(spec.spec?.params || []), ...(spec.layer || []).flatMap((l) => l.params || [])];
+    const params = spec.params || [];
     return params.find((param) => param.name === "pick")?.select.fields[0];
   }
 
@@ -75,11 +75,9 @@
       if (sharing) return;
       sharing = true;
       const others = charts.filter((other) => other !== chart && other.view && picks(other.spec) === field);
-      const copies = () => rows.map((row) => ({ ...row }));
-      Promise.all(others.map((other) => {
-        const change = window.vega.changeset().remove(() => true).insert(copies());
-        return other.view.view.change("pick_store", change).runAsync();
-      })).finally(() => { sharing = false; });
+      const copies = () => rows.map(({ unit, fields, values }) => ({ unit, fields, values }));
+      Promise.all(others.map((other) => other.view.view.data("pick_store", copies()).runAsync()))
+        .finally(() => { sharing = false; });
     });
   }
 
