@@ -110,7 +110,10 @@ def rated_factors(p: Parameters, store: Store) -> pd.DataFrame:
 
 
 def model_rdms(p: Parameters, store: Store, grid: list[Cell]) -> RDMs:
-    """Dissimilarities at every level of every network; "pixels" once, as it is the same for all."""
+    """Dissimilarities at every level of every network; "pixels" once, as it is the same for all.
+
+    Maps and weights are magnitudes of relevance: an image whose winning logit is negative has no positive ones.
+    """
     faces = stimuli.faces(p, store).isel(image=rated(p, store))
     who, pixels = faces.identity.values, faces.pixels.values.astype(np.float64)
     rdms = [similarity.model_rdm(pixels - pixels.mean(0), who, level="pixels", model="none")]
@@ -119,8 +122,8 @@ def model_rdms(p: Parameters, store: Store, grid: list[Cell]) -> RDMs:
         relevance = responses.relevance.values
         levels = {
             "features": responses.features.values,
-            "maps": np.clip(relevance, 0, None),
-            "weighted": similarity.weighted_images(pixels, relevance),
+            "maps": np.abs(relevance),
+            "weighted": similarity.weighted_images(pixels, relevance, part="absolute"),
         }
         rdms += [similarity.model_rdm(v, who, level=level, model=cell.name) for level, v in levels.items()]
     return similarity.stack(rdms)

@@ -54,7 +54,16 @@ def pretrain(p: Parameters, store: Store, label: str, run: int) -> Path:
 
 def network_inputs(p: Parameters, store: Store, cell: Cell) -> dict:
     """What a finetuned network depends on."""
-    names = ("scope", "finetuning_rate", "weight_decay", "batch_size", "augment", "bfloat16", "threads", "device")
+    names = (
+        "scope",
+        "finetuning_rate",
+        "weight_decay",
+        "batch_size",
+        "augment",
+        "bfloat16",
+        "threads",
+        "device",
+    )
     return p.inputs(*names) | {
         "pretrained": store.key("pretrained", pretraining_inputs(p, store, cell.pretraining, cell.run), CODE),
         "faces": stimuli.faces(p, store).attrs["store_key"],

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ def each(
     if workers == 1 or len(jobs) == 1:
         _run_here(step, jobs, bar, threads)
     else:
-        _run_pool(step, jobs, bar, min(workers, len(jobs)), threads)
+        _run_pool(step, jobs, bar, workers, threads)
     bar.n = bar.total
     bar.close()
 
@@ -64,23 +65,32 @@ def _run_here(step: Callable, jobs: list[tuple], bar: tqdm, threads: int) -> Non
 
 
 def _run_pool(step: Callable, jobs: list[tuple], bar: tqdm, workers: int, threads: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
+    queue, pool = _pool(workers, threads)
     listener = threading.Thread(target=_listen, args=(queue, bar), daemon=True)
     listener.start()
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start, initargs=(queue, threads)
-    ) as pool:
-        futures = [pool.submit(step, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        finally:
-            queue.put(None)
-            listener.join()
+    futures = [pool.submit(step, *job) for job in jobs]
+    try:
+        for future in as_completed(futures):
+            future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        _pool.cache_clear()
+        raise
+    finally:
+        queue.put(None)
+        listener.join()
+
+
+@cache
+def _pool(workers: int, threads: int) -> tuple[Any, ProcessPoolExecutor]:
+    """Processes that stay for the next steps: starting one means importing torch, which takes seconds."""
+    kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(kind)
+    if kind == "forkserver":
+        context.set_forkserver_preload(["analysis.study"])
+    queue = context.Queue()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue, threads))
+    return queue, pool
 
 
 def _listen(queue: Any, bar: tqdm) -> None:
