@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from analysis import faces as stimuli
+from analysis.faces import folders
 from analysis.params import ParameterError, Parameters
 from analysis.provenance import digest
 from analysis.store import Store
@@ -182,6 +183,6 @@ def _fingerprint(p: Parameters, store: Store, folder: str) -> str:
         "fingerprint",
         {"listing": digest(listing)},
         ("faces.folders",),
-        lambda temporary: (temporary / "content.json").write_text(json.dumps(stimuli.fingerprint(root))),
+        lambda temporary: (temporary / "content.json").write_text(json.dumps(folders.fingerprint(root))),
     )
     return json.loads((path / "content.json").read_text())
