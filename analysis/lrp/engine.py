@@ -212,7 +212,7 @@ class LRP:
             out, states = _up(head, features)
             if not out.isfinite().all():
                 raise ValueError("The network's outputs are not finite for these images; check their scale.")
-            message, ledger, _ = _down_any(head, states, start.to(self.down_dtype))
+            message, ledger, _ = _down_any(head, states, start.to(self.down_dtype, copy=True))
             logits.append(out)
             messages.append(message)
             books.append({f"head:{name}": lost for name, lost in ledger.items()})

@@ -27,6 +27,12 @@ class Convolution:
         """The weight in the layout that `__call__` is fastest with."""
         return _channels_last(weight)
 
+    def side_by_side(self, xs: Sequence[Tensor]) -> Tensor:
+        """Several inputs as the channels of one, for weights joined along their input channels."""
+        if len(xs) == 1:
+            return xs[0]
+        return _channels_last(torch.stack([x.unflatten(1, (self.groups, -1)) for x in xs], 2).flatten(1, 3))
+
     def transposed(self, weights: Sequence[Tensor]) -> Tensor:
         """Weights for `transpose`, several maps side by side in each group."""
         grouped = torch.stack([weight.unflatten(0, (self.groups, -1)) for weight in weights], 2)
@@ -68,6 +74,9 @@ class MatrixProduct:
 
     def laid_out(self, weight: Tensor) -> Tensor:
         return weight
+
+    def side_by_side(self, xs: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(xs), -1)
 
     def transposed(self, weights: Sequence[Tensor]) -> Tensor:
         return weights[0] if len(weights) == 1 else torch.cat(list(weights), 1)

@@ -7,7 +7,8 @@ R itself (`returns_relevance`); the step below them then takes R (`takes_relevan
 denominator.
 
 Every step has `up(x) -> (a, state)` and `down(c, state) -> (c below, relevance that biases took)`. Messages
-between steps without spatial dimensions may have leading dimensions that states lack.
+between steps without spatial dimensions may have leading dimensions that states lack. A message belongs to the
+step that takes it, which may write into it.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class Weighted:
         if self.closed:
             terms = [term for term in terms if term.outputs != "negative"]
         self.gates = [Gate(self, term, rule, mixed) for term in terms]
-        # z as the sum of its two halves: two convolutions, and both denominators at full relative precision.
-        self.halves = isinstance(rule, AlphaBeta) and len(terms) == 2 and not mixed
+        # z as the sum of its two halves saves a convolution; the other way round, one half as the rest that z
+        # leaves, float32 maps are six times as wrong. First layers are cheap, and more exact without.
+        self.halves = isinstance(rule, AlphaBeta) and len(terms) == 2 and not signed and not mixed
         sources = {part.source for term in terms for part in term.parts}
         self.returns_relevance = not sources <= set(VARYING)
         self.keeps_input = sources != {"x"}
@@ -82,7 +84,7 @@ class Weighted:
             for gate, d in zip(self.gates, denominators, strict=True)
         ]
         numerator = a.new_ones(()) if self.takes_relevance else a
-        gates = [(numerator / d).to(gate.dtype) for gate, d in zip(self.gates, denominators, strict=True)]
+        gates = [_ratio(numerator, d, gate.dtype) for gate, d in zip(self.gates, denominators, strict=True)]
         return a, (gates, winners, above, x.shape, x if self.keeps_input else None)
 
     def down(self, c: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
@@ -90,7 +92,7 @@ class Weighted:
         received: dict[str, Tensor] = {}
         lost = None
         for gate, g in zip(self.gates, gates, strict=True):
-            s = c * g
+            s = c.mul_(g) if gate is self.gates[-1] else c * g
             if gate.bias is not None:
                 taken = _sum_against(s, gate.bias)
                 lost = taken if lost is None else lost + taken
@@ -130,7 +132,10 @@ class Gate:
         self.offset = (zeros if bias is None else bias) + self.sign * rule.epsilon
         others = term.parts[1:] if self.from_output else term.parts
         self.fixed = {p: p.weight(step.weight) * p.sign for p in others if p.source not in VARYING}
-        self.varying = {p: p.weight(step.weight).to(self.dtype) for p in others if p.source in VARYING}
+        self.varying = [p for p in others if p.source in VARYING]
+        if self.varying:
+            joined = torch.cat([p.weight(step.weight) for p in self.varying], 1)
+            self.joined = self.map.laid_out(joined).to(self.dtype)
         self.constants: dict[torch.Size, Tensor] = {}
         self.even = term.parts[0].weight is torch.ones_like
         if not self.even:
@@ -145,10 +150,8 @@ class Gate:
         elif self.fixed:
             d = self._constant(x) + _per_channel(self.offset, x)
         else:
-            d, bias = None, self.offset.to(self.dtype)
-            for part, weight in self.varying.items():
-                u = self.map(self.source(part.source, x).to(self.dtype), weight, bias)
-                d, bias = (u if d is None else d.add_(u)), None
+            sources = self.map.side_by_side([self.source(part.source, x) for part in self.varying])
+            d = self.map(sources.to(self.dtype), self.joined, self.offset.to(self.dtype))
         epsilon = self.rule.epsilon
         if self.sign == 0 and epsilon:
             d = torch.where(d < 0, d - epsilon, d + epsilon)
@@ -293,7 +296,7 @@ class Tap:
 
     def relevance(self, c: Tensor, state: State) -> Tensor:
         (a,) = state
-        return c if a is None else a * c
+        return c.clone() if a is None else a * c
 
 
 def _simplified(term: Term, signed: bool) -> Term:
@@ -302,6 +305,13 @@ def _simplified(term: Term, signed: bool) -> Term:
         return term
     parts = [replace(part, source="x") if part.source == "x+" else part for part in term.parts]
     return replace(term, parts=tuple(part for part in parts if part.source != "x-"))
+
+
+def _ratio(a: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor:
+    """a / d, in d's own memory where that fits: fresh memory costs page faults."""
+    if a.dtype == d.dtype == dtype and d.shape == torch.broadcast_shapes(a.shape, d.shape):
+        return torch.div(a, d, out=d)
+    return (a / d).to(dtype)
 
 
 def _scaled(weight: Tensor, factor: float) -> Tensor:
