@@ -27,6 +27,21 @@ PACKAGES = (
     "captum",
     "altair",
 )
+# A result depends on these only through its parameters and the keys of what it was made from, which its key holds
+# already: editing them recomputes only the results that name them.
+APART = {
+    f"analysis.{name}"
+    for name in (
+        "params",
+        "store",
+        "provenance",
+        "faces",
+        "study.parallel",
+        "study.grid",
+        "study.stimuli",
+        "study.networks",
+    )
+}
 
 
 def digest(value: Any) -> str:
@@ -37,7 +52,7 @@ def digest(value: Any) -> str:
 
 @cache
 def code(*modules: str) -> str:
-    """Hash of the named modules of `analysis` and of everything in `analysis` they import.
+    """Hash of the named modules of `analysis` and of everything in `analysis` they import, except what is `APART`.
 
     Comments, docstrings and formatting do not count, so editing those recomputes nothing.
     """
@@ -47,7 +62,7 @@ def code(*modules: str) -> str:
         name = waiting.pop()
         if name not in seen and (found := _module(name)):
             seen[name], imports = found
-            waiting += imports
+            waiting += [module for module in imports if module not in APART]
     return digest(sorted(seen.items()))
 
 

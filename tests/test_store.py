@@ -120,7 +120,7 @@ def package(tmp_path, monkeypatch):
     def code():
         provenance.code.cache_clear()
         provenance._module.cache_clear()
-        return provenance.code("high")
+        return provenance.code("high"), provenance.code("params")
 
     yield tmp_path / "analysis", code
     provenance.code.cache_clear()
@@ -133,4 +133,14 @@ def test_code_hash_follows_imports_and_ignores_comments(package):
     (folder / "low.py").write_text('"""Other words."""\n# a comment\nx = 1\n')
     assert code() == before
     (folder / "low.py").write_text("x = 2\n")
-    assert code() != before
+    assert code()[0] != before[0]
+
+
+def test_code_hash_leaves_out_what_keys_hold_already(package):
+    folder, code = package
+    (folder / "params.py").write_text("x = 1\n")
+    (folder / "high.py").write_text("from analysis import params\n")
+    before = code()
+    (folder / "params.py").write_text("x = 2\n")
+    assert code()[0] == before[0]
+    assert code()[1] != before[1], "but it counts where it is named"

@@ -282,15 +282,20 @@ def _curves(
 ) -> xr.Dataset:
     model = model.to(memory_format=torch.channels_last)
     filling = masking.fillings(images, p.fill, seed=SEED)
-    ends = (0.0, *percents, 100.0) if len(modes) > 1 else percents  # areas need both ends, means do not
+
+    def predict(batch: torch.Tensor) -> torch.Tensor:
+        return model(batch.contiguous(memory_format=torch.channels_last))
+
+    def masked(scores: torch.Tensor, shares: tuple[float, ...]) -> xr.Dataset:
+        return masking.curves(
+            predict, images, scores, shares, filling=filling, labels=labels, seed=SEED, modes=modes
+        )
+
+    # Areas need the ends of a curve, all or nothing masked, which are the same for every ranking.
+    ends = [masked(next(iter(rankings.values())), (0.0, 100.0))] if len(modes) > 1 else []
     curves = []
     for scores in rankings.values():
-        predict = lambda x: model(x.contiguous(memory_format=torch.channels_last))  # noqa: E731
-        curves.append(
-            masking.curves(
-                predict, images, scores, ends, filling=filling, labels=labels, seed=SEED, modes=modes
-            )
-        )
+        curves.append(xr.concat([*ends, masked(scores, percents)], "percent").sortby("percent"))
         parallel.progress(len(images))
     return xr.concat(curves, xr.Variable("ranking", list(rankings)))
 

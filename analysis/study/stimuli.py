@@ -19,7 +19,7 @@ from analysis.provenance import digest
 from analysis.store import Store
 
 GENDERS = ("female", "male")
-CODE = ("faces", "study.stimuli")
+DRAWN, PHOTOGRAPHED = ("faces", "study.stimuli"), ("faces.folders", "study.stimuli")
 PRETRAINING_SEED_OFFSET = 1_000_003  # people of the pretraining set are nobody in the study
 
 
@@ -39,10 +39,10 @@ def _faces(p: Parameters, store: Store) -> xr.Dataset:
     names = ["faces", "image_size", "stimulus_seed", "validation_share", "test_share"]
     if p.faces == "procedural":
         inputs = p.inputs(*names, "identities", "views", "gender_people", "gender_views")
-        return store.dataset("faces", inputs, CODE, lambda: _split(_procedural(p), p)).load()
+        return store.dataset("faces", inputs, DRAWN, lambda: _split(_procedural(p), p)).load()
     inputs = p.inputs(*names, "gender_table", "crop", "minimum_images", "maximum_images")
     inputs |= {"content": _fingerprint(p, store, p.faces), "rated": rated_names(p)}
-    return store.dataset("faces", inputs, CODE, lambda: _split(_photographs(p), p)).load()
+    return store.dataset("faces", inputs, PHOTOGRAPHED, lambda: _split(_photographs(p), p)).load()
 
 
 def pretraining_set(p: Parameters, store: Store, label: str) -> xr.Dataset:
@@ -79,7 +79,8 @@ def _pretraining_set(p: Parameters, store: Store, label: str) -> xr.Dataset:
         split = _split_within(dataset.identity.values, {"validation": 0.1}, rng)
         return dataset.assign_coords(split=("image", split))
 
-    return store.dataset("pretraining_set", inputs, CODE, make).load()
+    code = DRAWN if source.startswith("procedural:") else PHOTOGRAPHED
+    return store.dataset("pretraining_set", inputs, code, make).load()
 
 
 def explained(p: Parameters, dataset: xr.Dataset) -> np.ndarray:
