@@ -36,6 +36,7 @@ APART = {
         "store",
         "provenance",
         "faces",
+        "study",
         "study.parallel",
         "study.grid",
         "study.stimuli",
