@@ -76,6 +76,12 @@ def test_charts_carry_their_data_and_description(name, facet):
     json.dumps(payload)
 
 
+def test_panels_hold_their_own_rows():
+    spec = figures.show(CHARTS["curves"]("task"), **TEXTS).payload["spec"]
+    assert "data" in spec
+    assert not any("data" in layer for layer in spec["spec"]["layer"])
+
+
 def test_table_columns_keep_their_order():
     payload = figures.show(CHARTS["bars"](None), **TEXTS).payload
     assert list(payload["columns"].values()) == [list(DATA.columns)]

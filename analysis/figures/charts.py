@@ -77,8 +77,12 @@ def intervals(
     _need(df, label, estimate, low, high, colour, facet)
     row = alt.Y(label, type="nominal", sort=None, title=None, axis=alt.Axis(labelLimit=260))
     base = alt.Chart(df).encode(row, opacity=_fade(colour))
+    side_by_side = 1
     if colour:
-        base = base.encode(_colour(df, colour), yOffset=alt.YOffset(colour, sort=None))
+        base = base.encode(_colour(df, colour))
+        side_by_side = int(df.groupby(label, observed=True)[colour].nunique().max())
+    if side_by_side > 1:
+        base = base.encode(yOffset=alt.YOffset(colour, sort=None))
     tip = _tooltip(df, facet, label, colour, estimate, low, high)
     whiskers = base.mark_rule(strokeWidth=2).encode(
         alt.X(low, type="quantitative", title=title or estimate), alt.X2(high), tooltip=tip
@@ -97,8 +101,7 @@ def intervals(
         layers.append(_once(df, facet).mark_rect(opacity=0.15, color="grey").encode(**ends))
     if rule is not None:
         layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(rule)))
-    groups = df[colour].nunique() if colour else 1
-    height = df[label].nunique() * (16 + 14 * groups)
+    height = df[label].nunique() * (14 + 14 * side_by_side)
     return _assemble([*layers, whiskers, dots], df, facet, columns, colour, height)
 
 
@@ -268,6 +271,8 @@ def _assemble(
     if facet is None:
         fit = alt.AutoSizeParams(type="fit-x", contains="padding")
         return chart.properties(width="container", height=height, autosize=fit)
+    for layer in chart.layer:
+        layer.data = alt.Undefined  # each panel hands its own rows down
     panels = min(columns, df[facet].nunique())
     chart = chart.properties(
         width=560 // panels - 40, height=min(height, 200) if height == HEIGHT else height

@@ -42,7 +42,7 @@
     const excess = element.scrollWidth - width;
     if (excess > 1 && narrower === 0 && chart.spec.facet) {
       const columns = fit(chart.spec, width, 0).columns;
-      return draw(chart, Math.ceil(excess / columns));
+      return draw(chart, Math.ceil(excess / columns) + 4);
     }
     describe(element);
     share(chart);
