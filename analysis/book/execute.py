@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -60,7 +61,7 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
 
 def _describe(section: Section, error: PapermillExecutionError, failed: Path) -> str:
     line = "-" * 78
-    trace = "\n".join(error.traceback)
+    trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))  # its colours
     return (
         f"{section.source.relative_to(ROOT)}: a cell failed with {error.ename}: {error.evalue}\n"
         f"{line}\n{error.source}\n{line}\n{trace}\n{line}\n"

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from analysis.figures.theme import PRINT
+from analysis.figures.theme import PRINT, WIDTH
 
 MIME = "application/vnd.face-relevance.figure+json"
 LIMIT = 600_000  # characters of a chart's specification, so that no page grows beyond 3 MB
@@ -72,4 +72,4 @@ def check_texts(name: str, caption: str, alt: str) -> None:
 
 def fixed_width(spec: dict[str, Any]) -> dict[str, Any]:
     """A copy of `spec` for pages of fixed width: a chart as wide as its container gets the theme's width."""
-    return {key: value for key, value in spec.items() if not (key == "width" and value == "container")}
+    return spec | {"width": WIDTH} if spec.get("width") == "container" else spec
