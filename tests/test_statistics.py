@@ -369,9 +369,9 @@ def test_asymmetry_reports_families_it_cannot_judge():
 def test_two_thousand_resamples_take_well_under_a_second():
     models = grid()
     gain, own = transfer.gains(*planted(models, SHARES, n_images=200))
-    started = time.perf_counter()
+    started = time.process_time()
     transfer.by_relation(gain, models, np.repeat(np.arange(50), 4), scale=own, n=2000)
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5
 
 
 # ------------------------------------------------------------ correction

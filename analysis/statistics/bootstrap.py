@@ -15,7 +15,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import ndtr
 
-DRAWS = 4000  # of the uncertain standard error, stratified, so that quantiles are accurate to 3 digits
+DRAWS = 2000  # of the uncertain standard error; stratified, so that quantiles are good to 3 digits
+PAIRS = 100  # of models, at most, left out together
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -141,9 +142,9 @@ class Estimate:
             raise ValueError("a single estimate needs no simultaneous interval; use interval()")
         se = np.where(self.se == 0, 1, self.se)
         values, vectors = np.linalg.eigh(self.covariance / np.outer(se, se))
-        normal = np.random.default_rng(seed).standard_normal((DRAWS, len(se)))
+        normal = np.random.default_rng(seed).standard_normal((10, DRAWS, len(se)))
         errors = normal * np.sqrt(values.clip(0)) @ vectors.T * self._spread()
-        return self._around(np.quantile(np.abs(errors).max(1), confidence))
+        return self._around(np.quantile(np.abs(errors).max(-1), confidence))
 
     def _around(self, critical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.value - critical * self.se, self.value + critical * self.se
@@ -173,12 +174,16 @@ def _variance_ratios(df: float, part: int) -> np.ndarray:
 
 def _quantile(spread: np.ndarray, confidence: float) -> np.ndarray:
     """Half-width in standard errors that a normal error of random `spread` `(DRAWS, ...)` stays within."""
-    low, high = np.zeros(spread.shape[1:]), 10 * spread.max(0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        covered = (2 * ndtr(middle / spread) - 1).mean(0) >= confidence
-        low, high = np.where(covered, low, middle), np.where(covered, middle, high)
-    return high
+    # Newton's method from below: coverage is concave in the half-width, so no step goes past the root.
+    reach = np.zeros(spread.shape[1:])
+    for _ in range(50):
+        covered = (2 * ndtr(reach / spread) - 1).mean(0)
+        slope = (np.exp(-0.5 * (reach / spread) ** 2) / spread).mean(0) * np.sqrt(2 / np.pi)
+        step = (confidence - covered) / slope
+        reach = reach + step
+        if not (np.abs(step) > 1e-6 * reach).any():
+            break
+    return reach
 
 
 def infer(
@@ -190,6 +195,7 @@ def infer(
     n: int = 2000,
     seed: int = 0,
     crossed: int = 200,
+    pairs: bool = False,
 ) -> Estimate:
     """A statistic with the uncertainty from both people and networks.
 
@@ -220,25 +226,53 @@ def infer(
 
     rows, of = leave_one_out(strata, units)
     sizes = np.bincount(of)
-    left_out = _columns(statistic(same_images, rows))
+    keep = 1 - 1 / sizes[of]
+    left_out = _columns(statistic(same_images, rows)) - value
     by_stratum = [(size - 1) * _covariance(left_out[of == s]) for s, size in enumerate(sizes)]
     by_networks = sum(by_stratum)
     few = people[:crossed]
-    by_both = sum(
-        (1 - 1 / sizes[s]) * _covariance(_columns(statistic(few, row[None])) - resampled[:crossed])
-        for row, s in zip(rows, of, strict=True)
-    ) * (g / (g - 1))
+    effects = np.array([_columns(statistic(few, row[None])) - resampled[:crossed] for row in rows])
+    by_both = sum(k * _covariance(effect) for k, effect in zip(keep, effects, strict=True)) * g / (g - 1)
 
     p, s, b = (np.diag(c) for c in (by_people, by_networks, by_both))
+    if pairs:
+        twice_s = _pair_variance(statistic, same_images, value, rows, of, left_out[:, None])
+        twice_b = _pair_variance(statistic, few, resampled[:crossed], rows, of, effects) * g / (g - 1)
+        s, b = np.maximum(s - twice_s, s / 2), np.maximum(b - twice_b, b / 2)
     parts = np.array([np.maximum(p - b, 0), np.maximum(s - b, 0), b])
     # Strata that the statistic does not depend on lend it no degrees of freedom.
-    matters = np.array([np.diag(c) for c in by_stratum]) > 1e-12 * s
-    free = np.maximum((sizes[:, None] - 1) * matters, 0).sum(0).clip(1)
+    matters = np.array([np.diag(c) for c in by_stratum]) > 1e-12 * np.diag(by_networks)
+    free = ((sizes[:, None] - 1) * matters).sum(0).clip(1)
     df = np.array([np.full(len(p), g - 1), free, (g - 1) * free], dtype=float)
     both = by_people + by_networks
-    scale = np.sqrt(np.divide(parts.sum(0), p + s, out=np.ones_like(p), where=p + s > 0))
+    total = np.diag(both)
+    scale = np.sqrt(np.divide(parts.sum(0), total, out=np.ones_like(total), where=total > 0))
     estimate = Estimate(value[0], both * np.outer(scale, scale), parts, df)
     return estimate[0] if scalar else estimate
+
+
+def _pair_variance(
+    statistic: Statistic,
+    w: np.ndarray,
+    values: np.ndarray,
+    rows: np.ndarray,
+    of: np.ndarray,
+    effects: np.ndarray,
+) -> np.ndarray:
+    """Variance `(K,)` of what only pairs of units from two strata have, averaged over the draws `w` `(B, N)`.
+
+    A pair's share is the effect of leaving out both units less the `effects` `(U, B, K)` of leaving out each,
+    on the `values` `(B, K)`. Of more than PAIRS pairs, evenly spaced ones stand for all.
+    """
+    first, second = np.nonzero(np.triu(of[:, None] != of, 1))
+    chosen = np.unique(np.linspace(0, len(first) - 1, min(PAIRS, len(first))).astype(int))
+    keep = 1 - 1 / np.bincount(of)[of]
+    total = np.zeros(values.shape[1])
+    for u, v in zip(first[chosen], second[chosen], strict=True):
+        joint = _columns(statistic(w, (rows[u] * rows[v])[None])) - values - effects[u] - effects[v]
+        spread = (joint**2).mean(0) if len(w) == 1 else joint.var(0)
+        total += keep[u] * keep[v] * spread
+    return total * len(first) / max(len(chosen), 1)
 
 
 def mean(

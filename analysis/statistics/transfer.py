@@ -235,7 +235,7 @@ def _infer(
             return combine(numerator)
         return combine(numerator / pair_means(np.broadcast_to(scale, values.shape), masks, w, v))
 
-    return infer(statistic, groups, strata, units=units, n=n, seed=seed)
+    return infer(statistic, groups, strata, units=units, n=n, seed=seed, pairs=True)
 
 
 def pair_means(values: np.ndarray, masks: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -250,9 +250,12 @@ def pair_means(values: np.ndarray, masks: np.ndarray, w: np.ndarray, v: np.ndarr
         weights = (masks * np.outer(v[0], v[0])).reshape(k, m * m)
         means = w @ (weights @ values.reshape(m * m, -1)).T
         total = weights.sum(1)
+    elif len(w) == 1:
+        mean = values @ w[0]
+        means = np.stack([((v @ (mask * mean)) * v).sum(1) for mask in masks], axis=1)
+        total = np.stack([((v @ mask) * v).sum(1) for mask in masks], axis=1)
     else:
         pairs = (values.reshape(m * m, -1) @ w.T).reshape(m, m, -1)
-        pairs = np.broadcast_to(pairs, (m, m, len(v)))
         means = np.einsum("bs,kst,stb,bt->bk", v, masks, pairs, v, optimize=True)
         total = np.einsum("bs,kst,bt->bk", v, masks, v, optimize=True)
     with np.errstate(invalid="ignore", divide="ignore"):
