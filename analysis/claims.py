@@ -134,7 +134,8 @@ def combined(verdicts: list[str], need: str) -> str:
 def _record(definition: Claim, region: Region, parts: list[Part]) -> dict[str, Any]:
     verdict = combined([part.verdict for part in parts], definition.need)
     # The part that decides: of those with the claim's verdict the weakest if all must hold, else the strongest.
-    deciding = [part for part in parts if part.verdict == verdict] or parts
+    parts = parts or [_untestable("the study has no pair of networks to test this on", 0)]
+    deciding = [part for part in parts if part.verdict == verdict]
     pick = min if definition.need == "all" else max
     head = pick(deciding, key=lambda part: _strength(part, region))
     described = {k: v for k, v in asdict(definition).items() if k not in ("parts", "need")}
@@ -247,7 +248,7 @@ def _consensus(study: Study) -> tuple[Region, list[Part]]:
 
 
 def transfer_arrays(study: Study) -> tuple[np.ndarray, np.ndarray]:
-    """Performance `(source, target, image)` on kept pixels, and the control's `(target, image)`; means over percents."""
+    """Performance `(source, target, image)` on kept pixels, and the control on `(target, image)`."""
     values = study.performance(study.transfer()).mean(("percent", "mode"))
     names = [cell.name for cell in study.grid]
     performance = values.sel(ranking=names).transpose("ranking", "model", "image").values
@@ -304,20 +305,28 @@ def asymmetries(study: Study) -> Any:
 def _asymmetry(study: Study) -> tuple[Region, list[Part]]:
     p = study.parameters
     region = Region(-p.asymmetry_margin, p.asymmetry_margin, outside=True)
-    found = asymmetries(study)
+    people = _people(study)
+    try:
+        found = asymmetries(study)
+    except ValueError as nothing:  # no family whose own maps gain anything: nothing to be asymmetric about
+        return region, [_untestable(str(nothing), len(people))]
     low, high = found.estimate.simultaneous(p.confidence, seed=p.stimulus_seed)
     chance = statistics.correction.holm(found.estimate.p())
-    people = _people(study)
     parts = []
     for k, (a, b) in enumerate(found.pairs):
         value, se = float(found.estimate.value[k]), float(found.estimate.se[k])
         effect = value / (se * math.sqrt(len(set(people)))) if se > 0 else math.nan
         verdict = region.verdict(float(low[k]), float(high[k]))
         label = f"{a} to {b}, minus the reverse"
-        parts.append(
-            Part(label, value, float(low[k]), float(high[k]), float(chance[k]), len(people), effect, verdict)
-        )
+        ends = float(low[k]), float(high[k])
+        parts.append(Part(label, value, *ends, float(chance[k]), len(people), effect, verdict))
+    for (a, b), reason in found.excluded.items():
+        parts.append(_untestable(f"{a} to {b}: {reason}", len(people)))
     return region, parts
+
+
+def _untestable(label: str, n: int) -> Part:
+    return Part(label, math.nan, math.nan, math.nan, math.nan, n, math.nan, INCONCLUSIVE)
 
 
 # ------------------------------------------------------------ C8: humans

@@ -74,3 +74,9 @@ def test_the_eight_claims_are_complete():
     assert [c.id for c in claims.CLAIMS] == [f"C{k}" for k in range(1, 9)]
     for c in claims.CLAIMS:
         assert c.statement and c.statistic and c.unit and c.original
+
+
+def test_a_claim_with_nothing_to_test_is_inconclusive():
+    empty = record(Region(low=0), [])
+    assert empty["verdict"] == "inconclusive" and math.isnan(empty["estimate"])
+    assert "no pair of networks" in empty["part"]

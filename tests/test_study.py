@@ -1,0 +1,217 @@
+"""The study on tiny networks: who sees which images, what is stored, what a change recomputes."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from PIL import Image
+
+from analysis import claims, faces, params
+from analysis.params import ParameterError
+from analysis.store import content_digest
+from analysis.study import Study
+
+TINY = {
+    "identities": 4,
+    "rated_identities": 4,
+    "views": 8,
+    "gender_people": 12,
+    "gender_views": 2,
+    "pretraining_classes": 3,
+    "pretraining_views": 4,
+    "pretraining_samples": 64,
+    "finetuning_samples": {"gender": 64, "identity": 64},
+    "explained_images": 8,
+    "percents": [10.0, 50.0],
+    "transfer_percents": [20.0],
+    "resamples": 100,
+    "permutations": 100,
+}
+
+
+def study(root, **changes):
+    return Study(params.load("smoke", changes.pop("data", None), **TINY | changes), root)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def tiny(root):
+    return study(root)
+
+
+def results(root):
+    return {path.parent.relative_to(root) for path in root.glob("*/*/provenance.json")}
+
+
+def test_people_of_the_gender_test_are_in_no_training(tiny):
+    people = tiny.faces()
+    frame = pd.DataFrame({name: people[name].values for name in ("identity", "gender", "group", "split")})
+    tested = set(frame.query("group == 'gender' and split == 'test'").identity)
+    assert tested and not tested & set(frame.query("split != 'test'").identity)
+    assert not tested & set(frame.query("group == 'identity'").identity)
+    assert set(frame.query("group == 'gender' and split == 'test'").gender) == {"female", "male"}
+    identity = frame.query("group == 'identity'").groupby("identity").split.unique()
+    assert all(set(splits) == {"train", "validation", "test"} for splits in identity)
+
+
+def test_every_network_is_explained_on_the_same_unseen_images(tiny):
+    explained = tiny.explained()
+    assert set(explained.split.values) == {"test"} and set(explained.group.values) == {"identity"}
+    counts = pd.Series(explained.identity.values).value_counts()
+    assert len(counts) == 4 and counts.max() - counts.min() <= 1
+
+
+def test_relevance_is_readable_by_xarray_alone(tiny):
+    path = tiny.relevance().attrs["store_path"]
+    maps = xr.open_zarr(f"{path}/data.zarr").load()
+    assert maps.relevance.dims == ("model", "image", "y", "x")
+    assert maps.relevance.shape == (8, 8, 32, 32) and np.isfinite(maps.relevance.values).all()
+    assert {"pretraining", "task", "seed"} <= set(maps.model.coords)
+    assert {"identity", "gender", "split"} <= set(maps.image.coords)
+    assert {"logit", "prediction", "target"} <= set(maps)
+    assert maps.relevance.attrs["units"] == "logit" and maps.relevance.attrs["long_name"]
+    assert "seeds" in maps.attrs["provenance"]
+    assert (maps.prediction == maps.target).all()
+
+
+def test_maps_sum_to_the_logit_less_what_biases_took(tiny):
+    maps = tiny.relevance().load()
+    total = maps.relevance.sum(("y", "x"))
+    assert np.corrcoef(total.values.ravel(), maps.logit.values.ravel())[0, 1] > 0.9
+
+
+def test_curves_start_and_end_alike_for_every_ranking(tiny):
+    curves = tiny.curves()
+    performance = tiny.performance(curves)
+    for mode, percent in itertools.product(("keep", "remove"), (0.0, 100.0)):
+        ends = performance.sel(mode=mode, percent=percent)
+        assert (ends == ends.isel(ranking=0)).all()
+    whole = performance.sel(mode="keep", percent=100.0)
+    np.testing.assert_allclose(whole, performance.sel(mode="remove", percent=0.0), atol=1e-6)
+
+
+def test_own_masks_agree_between_masking_and_transfer(root):
+    same = study(root, percents=[20.0, 50.0])
+    own = same.performance(same.curves()).sel(ranking="relevance", mode="keep", percent=20.0)
+    transfer = same.performance(same.transfer()).sel(mode="keep", percent=20.0)
+    for cell in same.grid:
+        mine = [i for i, name in enumerate(own.model.values) if name == cell.name]
+        np.testing.assert_allclose(
+            own.isel(model=mine).values, transfer.isel(model=mine).sel(ranking=cell.name).values, atol=1e-5
+        )
+
+
+def test_consensus_leaves_the_family_out(tiny):
+    assert {"consensus", "own", "average", "random", "blobs", "centre"} <= set(
+        tiny.consensus().ranking.values
+    )
+
+
+def test_all_claims_have_a_verdict(tiny):
+    ledger = claims.ledger(tiny)
+    assert [record["id"] for record in ledger] == [f"C{k}" for k in range(1, 9)]
+    needed = {"id", "statement", "statistic", "estimate", "ci_low", "ci_high", "p", "n", "verdict", "section"}
+    for record in ledger:
+        assert needed <= set(record)
+        assert record["verdict"] in {"supported", "contradicted", "inconclusive"}
+
+
+def test_a_change_recomputes_only_what_it_affects(tiny, root):
+    tiny.curves()
+    before = results(root)
+    blurred = study(root, fill="blur")
+    blurred.curves()
+    new = results(root) - before
+    assert {path.parts[0] for path in new} == {"curves"} and len(new) == len(blurred.grid)
+    before = results(root)
+    more = study(root, seeds=3)
+    more.relevance()
+    kinds = [path.parts[0] for path in results(root) - before]
+    assert kinds.count("network") == 4 and kinds.count("relevance") == 4 and "pretrained" not in kinds
+
+
+@pytest.mark.slow
+def test_same_parameters_same_content_elsewhere_and_in_parallel(tiny, tmp_path):
+    again = study(tmp_path, workers=2)
+    assert content_digest(again.relevance().load()) == content_digest(tiny.relevance().load())
+    assert content_digest(again.curves().load()) == content_digest(tiny.curves().load())
+
+
+def test_seeds_differ_in_weights(tiny):
+    first, second = (tiny.network(cell).state_dict() for cell in tiny.grid[:2])
+    assert not np.allclose(first["classifier.6.weight"], second["classifier.6.weight"])
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A folder as a user would have one: people, things, genders and ratings."""
+    folder = tmp_path_factory.mktemp("photographs")
+    drawn = faces.make_faces(14, 8, 40, seed=5)
+    rows = []
+    for k, (who, gender) in enumerate(zip(drawn.identity.values, drawn.gender.values, strict=True)):
+        if int(who[-2:]) >= 4 and k % 8 >= 2:
+            continue  # four people with many images, ten with two
+        path = folder / "people" / who / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawn.pixels.values[k].transpose(1, 2, 0)).save(path)
+        rows.append({"identity": who, "file": path.name, "gender": gender})
+    pd.DataFrame(rows).to_csv(folder / "genders.csv", index=False)
+    for name, things in (
+        ("things", faces.make_objects(6, 40, 0, 3)),
+        ("others", faces.make_faces(3, 6, 40, 99)),
+    ):
+        for k, label in enumerate(things.identity.values):
+            path = folder / name / str(label) / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(things.pixels.values[k].transpose(1, 2, 0)).save(path)
+    rated = sorted({row["identity"] for row in rows})[:6]
+    pairs = [
+        {"one": f"{a}.jpg", "two": f"{b}.jpg", "far": 1 + k % 5}
+        for k, (a, b) in enumerate(itertools.combinations(rated, 2))
+    ]
+    pd.DataFrame(pairs).to_csv(folder / "ratings.csv", index=False)
+    names = [{"stimulus": f"{name}.jpg", "identity": name} for name in rated]
+    pd.DataFrame(names).to_csv(folder / "names.csv", index=False)
+    return folder
+
+
+def mine(root, folder, **changes):
+    own = {
+        "faces": "people",
+        "gender_table": "genders.csv",
+        "pretrainings": {"things": "things", "others": "others"},
+        "minimum_images": 6,
+        "crop": 36,
+        "ratings": ["ratings.csv"],
+        "ratings_columns": ["one", "two", "far"],
+        "ratings_names": "names.csv",
+    }
+    return study(root, data=folder, **own | changes)
+
+
+def test_photographs_from_folders_of_the_users_own(root, photographs):
+    ours = mine(root, photographs)
+    groups = pd.Series(ours.faces().group.values).value_counts()
+    assert groups["identity"] == 32 and groups["rated"] == 4 and groups["gender"] == 16
+    found = ours.agreement()
+    assert found["people"] == 6 and found["pairs"] == 15 and not found["simulated"]
+    assert {record["verdict"] for record in claims.ledger(ours)} <= {
+        "supported",
+        "contradicted",
+        "inconclusive",
+    }
+
+
+def test_missing_folder_and_too_few_images_are_named(root, photographs):
+    with pytest.raises(ParameterError, match="'nobody': no such file or folder"):
+        mine(root, photographs, faces="nobody").faces()
+    with pytest.raises(ParameterError, match=r"minimum_images=9: only 0 people"):
+        mine(root, photographs, minimum_images=9).faces()
+    with pytest.raises(ParameterError, match="gender_table: needed"):
+        mine(root, photographs, gender_table=None).faces()
