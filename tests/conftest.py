@@ -138,5 +138,6 @@ def browser(chromium, tmp_path_factory):
     driver = shutil.which("chromedriver")
     service = webdriver.ChromeService(driver) if driver else None
     browser = webdriver.Chrome(options=options, service=service)
+    browser.set_script_timeout(300)  # a long page takes axe a while on a busy machine
     yield browser
     browser.quit()

@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from analysis.book.sections import sections
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PAGES = [section.name for section in sections()] + ["status"]
+PAGES = [section.name for section in sections()] + ["status", "search"]
 AXE = (resources.files("axe_core_python") / "axe.min.js").read_text()
 SHARED = {"vega.js"}  # loaded once for all pages
 
@@ -48,7 +48,7 @@ def view(browser, smoke_book):
         drawn = (
             "return !document.querySelector('.chart') || document.documentElement.dataset.charts === 'drawn'"
         )
-        WebDriverWait(browser, 30).until(lambda b: b.execute_script(drawn))
+        WebDriverWait(browser, 120).until(lambda b: b.execute_script(drawn))
         return browser
 
     return open_page
