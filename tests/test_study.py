@@ -80,6 +80,13 @@ def test_relevance_is_readable_by_xarray_alone(tiny):
     assert (maps.prediction == maps.target).all()
 
 
+def test_exported_maps_are_the_stored_ones(tiny, tmp_path):
+    for _ in range(2):
+        tiny.export_relevance(tmp_path / "relevance.zarr")
+    exported = xr.open_zarr(tmp_path / "relevance.zarr").load()
+    xr.testing.assert_equal(exported, tiny.relevance().load())
+
+
 def test_maps_sum_to_the_logit_less_what_biases_took(tiny):
     maps = tiny.relevance().load()
     total = maps.relevance.sum(("y", "x"))

@@ -146,6 +146,7 @@ def _write_results(parameters: Parameters, folder: _Folder) -> None:
 
     study = Study(parameters)
     records.write_json(claims_file, claims.ledger(study))
+    study.export_relevance(folder.root / "relevance.zarr")
     records.write_json(manifest_file, {"key": key} | records.manifest(study, done))
 
 

@@ -6,6 +6,7 @@ Everything is lazy: asking for a result makes what it needs, once; asking again 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import xarray as xr
 from analysis import params
 from analysis.params import Parameters
 from analysis.provenance import digest
-from analysis.store import Store, read
+from analysis.store import Store, read, write
 from analysis.study import humans, maps, networks, stimuli
 from analysis.study.grid import Cell, cells, table
 
@@ -100,6 +101,16 @@ class Study:
     def relevance(self) -> xr.Dataset:
         """`relevance (model, image, y, x)` of every network, with `logit`, `prediction`, `target`."""
         return maps.explain_all(self.parameters, self.store, self.grid)
+
+    def export_relevance(self, path: Path) -> None:
+        """Copy the maps to `path`, a zarr folder that outlives the store; what is there is replaced."""
+        maps = self.relevance()
+        if not path.is_dir() or read(path).attrs["store_key"] != maps.attrs["store_key"]:
+            temporary = path.with_suffix(".tmp")
+            shutil.rmtree(temporary, ignore_errors=True)
+            write(maps.load(), temporary)
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
 
     def curves(self) -> xr.Dataset:
         """Masking curves `(model, ranking, mode, percent, image)`: correct, probability, logit."""
