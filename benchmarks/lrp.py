@@ -427,7 +427,8 @@ def _say(line: str) -> None:
 
 def _summary(result: dict) -> str:
     lines = []
-    for heap, measured in result.get("table", {}).items():
+    for heap in ("default", "kept"):
+        measured = result.get("table", {}).get(heap, {})
         lines += [f"passes per map, heap {heap}:"] + [
             f"  {row['method']:40} {row['library']:14} {row['passes_per_map']:6.2f}"
             for row in measured.get("rows", [])
@@ -457,18 +458,19 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(parts[options.child]()))
         return
     result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    result |= {
-        "quick": quick,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "processor": platform.processor() or platform.machine(),
-        "load_at_start": os.getloadavg()[0],
-    }
     for part in options.parts:
+        circumstances = {
+            "quick": quick,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "processor": platform.processor() or platform.machine(),
+            "load_at_start": os.getloadavg()[0],
+        }
         if part == "table":
-            result[part] = {heap: _child(part, quick, rounds, "--heap", heap) for heap in ("default", "kept")}
+            measured = {heap: _child(part, quick, rounds, "--heap", heap) for heap in ("default", "kept")}
         else:
-            result[part] = _child(part, quick, rounds)
+            measured = _child(part, quick, rounds)
+        result[part] = measured | {"circumstances": circumstances}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(_summary(result) + f"\nwritten to {RESULT}")

@@ -73,11 +73,13 @@ def _batch_norm(channels: int, generator: torch.Generator) -> nn.BatchNorm2d:
     return norm
 
 
-def merged(network: nn.Sequential) -> nn.Sequential:
+def merged(network: nn.Module) -> nn.Module:
     """The network with batch normalisation merged by torch.
 
     zennit's own SequentialMergeBatchNorm leaves each normalisation's eps in place: outputs off by 5e-6.
     """
+    if not isinstance(network, nn.Sequential):
+        return network
     layers: list[nn.Module] = []
     for layer in network:
         layers.append(fuse_conv_bn_eval(layers.pop(), layer) if isinstance(layer, nn.BatchNorm2d) else layer)

@@ -8,6 +8,7 @@ from lrp_networks import own_bounds, random_network, zennit_composite, zennit_ma
 from torch import nn
 
 from analysis.lrp import LRP, AlphaBeta, Composite, Epsilon, Flat, Gamma, Row, WSquare, ZBox, ZPlus, relevance
+from analysis.models import vgg16
 
 NAMES = (
     "epsilon",
@@ -36,6 +37,22 @@ def test_agrees_with_zennit_on_random_networks(name):
         found = relevance(network, images, TARGETS, name, **own_bounds(name))
         assert expected.abs().max() > 0
         assert (found - expected).abs().max() <= 1e-8 * expected.abs().max(), f"seed {seed}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", NAMES)
+def test_agrees_with_zennit_on_vgg16_at_224_pixels(name):
+    model = vgg16(5, hidden=64, seed=0).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.bias.normal_(0.0, 0.05, generator=generator)
+    images = torch.randn(1, 3, 224, 224, generator=generator, dtype=torch.float64)
+    expected = zennit_map(model, images, TARGETS[:1], zennit_composite(name))
+    found = relevance(model, images, TARGETS[:1], name, **own_bounds(name))
+    assert (found - expected).abs().max() <= 1e-8 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", NAMES)
