@@ -7,13 +7,32 @@ element's place in memory are used (no atan2, pow or sigmoid), so that an image 
 
 import functools
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 TEXTURE_SIZE = 256
+T = TypeVar("T")
 CHUNK_PIXELS = 2**16  # keeps the fields of one chunk in the processor's cache
+
+
+def in_chunks(draw: Callable[[slice], T], images: int, size: int) -> list[T]:
+    """`draw(rows)` for consecutive slices of the images, in order, on one thread and without gradients.
+
+    Splitting every one of thousands of small operations between threads gains little, and stalls at each of
+    them when other programs are busy.
+    """
+    step = max(1, CHUNK_PIXELS // size**2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            return [draw(slice(i, min(i + step, images))) for i in range(0, images, step)]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def grid(size: int) -> tuple[Tensor, Tensor]:
@@ -24,31 +43,40 @@ def grid(size: int) -> tuple[Tensor, Tensor]:
 
 def smoothstep(low: float | Tensor, high: float | Tensor, value: Tensor) -> Tensor:
     """0 up to `low`, 1 from `high` on, a smooth cubic between; falling where `low` is above `high`."""
-    t = ((value - low) / (high - low)).clamp(0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    return _cubic((value - low) * (1.0 / (high - low)))
 
 
 def cover(distance: Tensor, pixel: Tensor | float) -> Tensor:
     """Share of each pixel inside a shape: anti-aliased over one pixel width (in the unit of the distance)."""
-    return (0.5 - distance / pixel).clamp(0.0, 1.0)
+    return (distance * (-1.0 / pixel)).add_(0.5).clamp_(0.0, 1.0)
 
 
 def soft(distance: Tensor, width: Tensor | float) -> Tensor:
     """1 well inside a shape and 0 well outside, with a smooth edge of the given half width."""
-    t = (0.5 - distance / (2.0 * width)).clamp(0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    return _cubic((distance * (-0.5 / width)).add_(0.5))
+
+
+def _cubic(t: Tensor) -> Tensor:
+    """3 t^2 - 2 t^3 for t cut to 0..1; overwrites t."""
+    t.clamp_(0.0, 1.0)
+    return (t * -2.0).add_(3.0).mul_(t).mul_(t)
 
 
 def hill(square: Tensor) -> Tensor:
     """A bell of height 1 from a squared distance: nearly exp(-square), but exactly 0 beyond 4, and fast."""
-    t = (1.0 - 0.25 * square).clamp(min=0.0)
-    t = t * t
-    return t * t
+    t = (square * -0.25).add_(1.0).clamp_(min=0.0)
+    t.mul_(t)
+    return t.mul_(t)
 
 
 def bump(x: Tensor, y: Tensor, width: Tensor | float, height: Tensor | float) -> Tensor:
     """A hill of height 1 at the origin, 1/e at distance `width` across and `height` down."""
-    return hill((x / width) ** 2 + (y / height) ** 2)
+    return hill(_square(x * (1.0 / width)) + _square(y * (1.0 / height)))
+
+
+def _square(x: Tensor) -> Tensor:
+    """x^2; overwrites x."""
+    return x.mul_(x)
 
 
 def turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:

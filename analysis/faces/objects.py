@@ -6,12 +6,12 @@ import xarray as xr
 from torch import Tensor
 
 from .drawing import (
-    CHUNK_PIXELS,
     background,
     camera,
     cover,
     difference,
     grid,
+    in_chunks,
     over,
     shade,
     soft,
@@ -41,14 +41,7 @@ def make_objects(images_per_class: int, size: int, seed: int, classes: int | Non
     if classes > len(CLASSES):
         raise ValueError(f"classes must be at most {len(CLASSES)}, got {classes}")
     names = list(CLASSES)[:classes]
-    step = max(1, CHUNK_PIXELS // size**2)
-    pixels = []
-    with torch.no_grad():
-        for label in names:
-            table = _numbers(label, images_per_class, seed)
-            pixels += [
-                _draw(label, table[i : i + step], size, seed) for i in range(0, images_per_class, step)
-            ]
+    pixels = [_draw_class(label, images_per_class, size, seed) for label in names]
     return xr.Dataset(
         {"pixels": (("image", "channel", "y", "x"), torch.cat(pixels).numpy())},
         coords={
@@ -61,6 +54,11 @@ def make_objects(images_per_class: int, size: int, seed: int, classes: int | Non
         },
         attrs={"source": "procedural objects", "seed": seed},
     )
+
+
+def _draw_class(label: str, images: int, size: int, seed: int) -> Tensor:
+    table = _numbers(label, images, seed)
+    return torch.cat(in_chunks(lambda rows: _draw(label, table[rows], size, seed), images, size))
 
 
 def _numbers(label: str, images: int, seed: int) -> Tensor:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from .anatomy import brow_distance, colours, face_outline, geometry, hair_shape, landmarks, place, turned
 from .drawing import (
-    CHUNK_PIXELS,
     background,
     bump,
     camera,
     cover,
     difference,
     hill,
+    in_chunks,
     over,
     rgb,
     shade,
@@ -50,11 +50,7 @@ class Scene(NamedTuple):
 
 def draw(factors: Tensor, views: Tensor, size: int, seed: int) -> Picture:
     """Faces from factors (N, factor) and views (N, view), both float32 in the order of their tables."""
-    step = max(1, CHUNK_PIXELS // size**2)
-    chunks = [
-        _draw_chunk(factors[i : i + step], views[i : i + step], size, seed)
-        for i in range(0, len(factors), step)
-    ]
+    chunks = in_chunks(lambda rows: _draw_chunk(factors[rows], views[rows], size, seed), len(factors), size)
     return Picture(*(torch.cat(tensors) for tensors in zip(*chunks, strict=True)))
 
 

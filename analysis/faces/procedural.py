@@ -62,8 +62,7 @@ def render(
         if not torch.isfinite(table).all():
             raise ValueError(f"{name} has a value that is not finite")
         tables.append(table)
-    with torch.no_grad():
-        return draw(*tables, size, seed)
+    return draw(*tables, size, seed)
 
 
 def make_faces(
