@@ -79,7 +79,9 @@ def test_charts_carry_their_data_and_description(name, facet):
 def test_panels_hold_their_own_rows():
     spec = figures.show(CHARTS["curves"]("task"), **TEXTS).payload["spec"]
     assert "data" in spec
-    assert not any("data" in layer for layer in spec["spec"]["layer"])
+    assert not any("data" in part for part in [spec["spec"], *spec["spec"]["layer"]])
+    picture = figures.show(figures.scatter(DATA, "low", "high", facet="task"), **TEXTS).payload["svg"]
+    assert picture.count('aria-label="low: ') == len(DATA), "each row is drawn once, in its own panel"
 
 
 def test_table_columns_keep_their_order():

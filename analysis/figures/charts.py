@@ -271,8 +271,8 @@ def _assemble(
     if facet is None:
         fit = alt.AutoSizeParams(type="fit-x", contains="padding")
         return chart.properties(width="container", height=height, autosize=fit)
-    for layer in chart.layer:
-        layer.data = alt.Undefined  # each panel hands its own rows down
+    for part in (chart, *chart.layer):
+        part.data = alt.Undefined  # a panel's own rows come from the facet
     panels = min(columns, df[facet].nunique())
     chart = chart.properties(
         width=560 // panels - 40, height=min(height, 200) if height == HEIGHT else height

@@ -10,8 +10,20 @@ from __future__ import annotations
 import altair as alt
 
 # Okabe & Ito (2008), distinguishable with every common colour vision deficiency. Their black is left out, as
-# it is not legible in dark mode, and their yellow comes last, which is hard to see on white.
-PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442"]
+# it is not legible in dark mode, and their yellow comes last, which is hard to see on white. The three after
+# it are for charts that cannot do with fewer.
+PALETTE = [
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#F0E442",
+    "#999999",
+    "#A6761D",
+    "#8F7FEF",
+]
 SEQUENTIAL = "viridis"
 DIVERGING = "blueorange"
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

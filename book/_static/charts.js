@@ -32,17 +32,17 @@
     return { ...spec, columns, spec: { ...spec.spec, width: panel } };
   }
 
-  async function draw(chart, narrower = 0) {
-    if (chart.view) chart.view.finalize();
+  async function draw(chart) {
     const element = chart.element, width = element.clientWidth;
-    const config = colours();
-    if (width < 480) config.legend.columns = 1;
-    const options = { config, renderer: "svg", actions: false };
-    chart.view = await window.vegaEmbed(element, fit(chart.spec, width, narrower), options);
-    const excess = element.scrollWidth - width;
-    if (excess > 1 && narrower === 0 && chart.spec.facet) {
-      const columns = fit(chart.spec, width, 0).columns;
-      return draw(chart, Math.ceil(excess / columns) + 4);
+    const options = { config: colours(), renderer: "svg", actions: false };
+    if (width < 480) options.config.legend.columns = 1;
+    // how wide axes and titles are is known only once they are drawn: panels that do not fit are drawn narrower
+    for (let tries = 0, narrower = 0, excess = 1; tries < 4 && excess > 0; tries += 1) {
+      if (chart.view) chart.view.finalize();
+      const spec = fit(chart.spec, width, narrower);
+      chart.view = await window.vegaEmbed(element, spec, options);
+      excess = chart.spec.facet ? element.scrollWidth - width : 0;
+      narrower += Math.ceil(excess / spec.columns) + 2;
     }
     describe(element);
     share(chart);
