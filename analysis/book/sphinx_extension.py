@@ -220,7 +220,7 @@ _MENDED = [
     (r'(<button class="btn search-button-field[^>]*) aria-label="Search"', r"\1"),
     (r'<summary aria-label="Toggle hidden content">', "<summary>"),
     (r'<i class="theme-switch ([^>]*?)\s+title="[^"]*"', r'<i class="theme-switch \1 aria-hidden="true"'),
-    (r'<th(?: class="[^"]*")?>(?:<p></p>)?</th>', "<td></td>"),
+    (r"<th(?: [^>]*)?>(?:<p></p>)?</th>", "<td></td>"),
     (
         r'<div id="pst-primary-sidebar"',
         '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"',
