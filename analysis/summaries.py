@@ -85,8 +85,8 @@ def relations(study: Study) -> pd.DataFrame:
     """Transfer and map similarity by what two networks differ in: measure, differ in, value, low, high."""
     found = {
         "transfer": claims.transfer_by_relation(study),
-        "rank correlation": claims.similarity_by_relation(study, "spearman"),
-        "top-pixel overlap": claims.similarity_by_relation(study, "overlap"),
+        "rank correlation": claims.similarity_by_relation(study, "spearman")[0],
+        "top-pixel overlap": claims.similarity_by_relation(study, "overlap")[0],
     }
     names = {"both": "pretraining and task", "run_task": "run and task"}
     rows = []
