@@ -262,30 +262,19 @@ def transfer_by_relation(study: Study) -> dict[str, Estimate]:
     return statistics.transfer.by_relation(gain, study.grid, _people(study), scale=own, **_draws(study))
 
 
-def similarity_by_relation(study: Study, measure: str = "spearman") -> tuple[dict[str, Estimate], int]:
-    """Likeness of maps ("spearman" or "overlap") of the pairs of each relation, and how many images it rests on.
-
-    A map without any pixel of the ranking's kind (no positive relevance, say) is constant and has no rank
-    correlation; images with such a map in any network are left out.
-    """
-    values, people = study.similarity()[measure].values, _people(study)
-    defined = np.isfinite(values).all((0, 1))
-    if len(set(people[defined])) < 2:
-        raise ValueError(f"{measure}: only {defined.sum()} of {len(people)} images have maps to compare")
-    found = statistics.transfer.by_relation(
-        values[..., defined], study.grid, people[defined], **_draws(study)
-    )
-    return found, int(defined.sum())
+def similarity_by_relation(study: Study, measure: str = "spearman") -> dict[str, Estimate]:
+    """Likeness of maps ("spearman" or "overlap") of the pairs of each relation."""
+    values = study.similarity()[measure].values
+    return statistics.transfer.by_relation(values, study.grid, _people(study), **_draws(study))
 
 
 def _stability(study: Study) -> tuple[Region, list[Part]]:
     region = Region(low=study.parameters.transfer_margin)
-    parts = _parts(study, region, {"transfer between seeds": transfer_by_relation(study)["seed"]})
-    alike, images = similarity_by_relation(study)
-    label = "rank correlation of maps between seeds"
-    if images < len(_people(study)):
-        label += f" ({images} of {len(_people(study))} images, with relevance to rank in every network)"
-    return region, parts + _parts(study, region, {label: alike["seed"]}, images)
+    estimates = {
+        "transfer between seeds": transfer_by_relation(study)["seed"],
+        "rank correlation of maps between seeds": similarity_by_relation(study)["seed"],
+    }
+    return region, _parts(study, region, estimates)
 
 
 def _across_tasks(study: Study) -> tuple[Region, list[Part]]:
@@ -366,13 +355,11 @@ def _humans(study: Study) -> tuple[Region, list[Part]]:
     return region, parts
 
 
-def _parts(
-    study: Study, region: Region, estimates: dict[str, Estimate], images: int | None = None
-) -> list[Part]:
+def _parts(study: Study, region: Region, estimates: dict[str, Estimate]) -> list[Part]:
     people = _people(study)
-    n = len(people) if images is None else images
     return [
-        _part(study, region, label, estimate, n, len(set(people))) for label, estimate in estimates.items()
+        _part(study, region, label, estimate, len(people), len(set(people)))
+        for label, estimate in estimates.items()
     ]
 
 

@@ -85,8 +85,8 @@ def relations(study: Study) -> pd.DataFrame:
     """Transfer and map similarity by what two networks differ in: measure, differ in, value, low, high."""
     found = {
         "transfer": claims.transfer_by_relation(study),
-        "rank correlation": claims.similarity_by_relation(study, "spearman")[0],
-        "top-pixel overlap": claims.similarity_by_relation(study, "overlap")[0],
+        "rank correlation": claims.similarity_by_relation(study, "spearman"),
+        "top-pixel overlap": claims.similarity_by_relation(study, "overlap"),
     }
     names = {"both": "pretraining and task", "run_task": "run and task"}
     rows = []
@@ -116,12 +116,11 @@ def own_gain(study: Study) -> pd.DataFrame:
 def reliability(study: Study) -> pd.DataFrame:
     """Split-half reliability of a single network's map in each family: family, reliability, seeds."""
     maps = study.relevance()
-    positive = np.clip(maps.relevance.values, 0, None)
     rows = []
     for family in dict.fromkeys(maps.family.values):
-        ours = positive[maps.family.values == family]
+        ours = maps.relevance.values[maps.family.values == family]
         halves = statistics.maps.split_half(ours, seed=study.parameters.stimulus_seed)
-        rows.append({"family": family, "reliability": float(np.nanmean(halves)), "seeds": len(ours)})
+        rows.append({"family": family, "reliability": float(halves.mean()), "seeds": len(ours)})
     return pd.DataFrame(rows)
 
 

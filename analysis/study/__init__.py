@@ -19,7 +19,7 @@ from analysis import params
 from analysis.params import Parameters
 from analysis.provenance import digest
 from analysis.store import Store, read, write
-from analysis.study import humans, maps, networks, stimuli
+from analysis.study import humans, likeness, maps, networks, stimuli
 from analysis.study.grid import Cell, cells, table
 
 __all__ = ["Cell", "Study", "from_notebook", "open_study"]
@@ -122,7 +122,7 @@ class Study:
 
     def similarity(self) -> xr.Dataset:
         """How alike maps are: `spearman`, `overlap` `(source, target, image)`."""
-        return maps.similarity_all(self.parameters, self.store, self.grid)
+        return likeness.similarity_all(self.parameters, self.store, self.grid)
 
     def consensus(self) -> xr.Dataset:
         """Networks on the consensus masks of all other families, `(model, ranking, mode, percent, image)`."""

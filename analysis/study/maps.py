@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from scipy.stats import rankdata
 
-from analysis import lrp, masking, models, statistics
+from analysis import lrp, masking, models
 from analysis.params import Parameters
 from analysis.store import Store
 from analysis.study import grid as grids
@@ -197,28 +197,6 @@ def transfer_all(p: Parameters, store: Store, grid: list[Cell]) -> xr.Dataset:
     return _grid_of(
         transfer, inputs, "transfer", p, store, grid, "transfer between networks", len(grid), (grid,)
     )
-
-
-def similarity_all(p: Parameters, store: Store, grid: list[Cell]) -> xr.Dataset:
-    """How alike maps are: `spearman` and `overlap` `(source, target, image)`, over pixels."""
-    maps = explain_all(p, store, grid)
-    inputs = {"maps": maps.attrs["store_key"]} | p.inputs("ranking", "overlap_percent")
-
-    def make() -> xr.Dataset:
-        scores = np.stack(
-            [masking.rank(torch.from_numpy(m), p.ranking).numpy() for m in maps.relevance.values]
-        )
-        names = [cell.name for cell in grid]
-        dims = ("source", "target", "image")
-        return xr.Dataset(
-            {
-                "spearman": (dims, statistics.maps.spearman(scores)),
-                "overlap": (dims, statistics.maps.top_overlap(scores, percent=p.overlap_percent, seed=SEED)),
-            },
-            coords={"source": names, "target": names},
-        )
-
-    return store.dataset("similarity", inputs, (*MASK, "statistics"), make)
 
 
 # ------------------------------------------------------------ consensus
