@@ -146,7 +146,7 @@ def label_tests(study: Study) -> pd.DataFrame:
 
 
 def part_shares(study: Study) -> pd.DataFrame:
-    """Share of positive relevance in each part of procedural faces, beside the part's share of the pixels.
+    """Share of the magnitude of relevance in each part of procedural faces, beside the part's share of the pixels.
 
     Columns: family, part, relevance, area, density (their ratio: 1 means no more than its size).
     """
@@ -154,24 +154,22 @@ def part_shares(study: Study) -> pd.DataFrame:
     if "parts" not in faces:
         raise ValueError("parts are known for procedural faces only")
     maps = study.relevance()
-    positive = np.clip(maps.relevance.values, 0, None)
-    positive /= positive.sum((2, 3), keepdims=True)
+    share = _shares(maps)
     rows = []
     for index, part in enumerate(faces.attrs["parts"]):
         inside = faces.parts.values == index
-        share = (positive * inside).sum((2, 3)).mean(1)
-        table = pd.DataFrame({"family": maps.family.values, "relevance": share}).groupby("family").mean()
+        received = (share * inside).sum((2, 3)).mean(1)
+        table = pd.DataFrame({"family": maps.family.values, "relevance": received}).groupby("family").mean()
         rows.append(table.assign(part=part, area=inside.mean()).reset_index())
     return pd.concat(rows).assign(density=lambda t: t.relevance / t.area)
 
 
 def mean_maps(study: Study) -> tuple[list[np.ndarray], list[str]]:
-    """Mean positive map of each family, each map scaled to sum 1; `(y, x)` arrays and names."""
+    """Mean magnitude of each family's maps, each map scaled to sum 1; `(y, x)` arrays and names."""
     maps = study.relevance()
-    positive = np.clip(maps.relevance.values, 0, None)
-    positive /= positive.sum((2, 3), keepdims=True)
+    share = _shares(maps)
     families = list(dict.fromkeys(maps.family.values))
-    return [positive[maps.family.values == f].mean((0, 1)) for f in families], families
+    return [share[maps.family.values == f].mean((0, 1)) for f in families], families
 
 
 def examples(study: Study, count: int = 4) -> list[tuple[str, np.ndarray]]:
@@ -192,6 +190,12 @@ def examples(study: Study, count: int = 4) -> list[tuple[str, np.ndarray]]:
 def picture(pixels: np.ndarray) -> np.ndarray:
     """Pixels `(image, channel, y, x)` uint8 averaged to one `(y, x, channel)` uint8 picture."""
     return pixels.mean(0).transpose(1, 2, 0).round().astype(np.uint8)
+
+
+def _shares(maps: xr.Dataset) -> np.ndarray:
+    """Magnitude of relevance `(model, image, y, x)`, each map scaled to sum 1."""
+    magnitude = np.abs(maps.relevance.values)
+    return magnitude / magnitude.sum((2, 3), keepdims=True)
 
 
 def _interval(
