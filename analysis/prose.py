@@ -78,7 +78,8 @@ def parts(record: Mapping[str, Any]) -> HTML:
 def _box(r: Mapping[str, Any]) -> str:
     return (
         f"<div class='claim claim-{r['verdict']}' id='claim-{r['id']}'>"
-        f"<p><strong>{r['id']}. {html.escape(r['title'])}</strong> {_badge(r['verdict'])}</p><p>{html.escape(r['statement'])}</p>"
+        f"<p><strong>{r['id']}. {html.escape(r['title'])}</strong> {_badge(r['verdict'])}</p>"
+        f"<p>{html.escape(r['statement'])}</p>"
         f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} images). "
         f"Supported if {html.escape(r['region'])}, in {html.escape(r['unit'])}. "
         f"The original's abstract: “{html.escape(r['original'])}”</p></div>"
