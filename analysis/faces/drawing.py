@@ -7,7 +7,7 @@ element's place in memory are used (no atan2, pow or sigmoid), so that an image 
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,23 +16,28 @@ import torch
 from torch import Tensor
 
 TEXTURE_SIZE = 256
-T = TypeVar("T")
+Job = TypeVar("Job")
+Drawn = TypeVar("Drawn")
 CHUNK_PIXELS = 2**16  # keeps the fields of one chunk in the processor's cache
 
 
-def in_chunks(draw: Callable[[slice], T], images: int, size: int) -> list[T]:
-    """`draw(rows)` for consecutive slices of the images, in order, side by side on as many threads as torch has.
+def chunks(images: int, size: int) -> list[slice]:
+    """Consecutive rows of `images` pictures of `size` x `size` pixels that are drawn together."""
+    step = max(1, CHUNK_PIXELS // size**2)
+    return [slice(i, min(i + step, images)) for i in range(0, images, step)]
 
-    Each chunk is drawn by one thread: splitting every one of thousands of small operations would gain less, and
+
+def side_by_side(draw: Callable[[Job], Drawn], jobs: Iterable[Job]) -> list[Drawn]:
+    """`draw(job)` for every job, in order, on as many threads as torch has.
+
+    Each job is drawn by one thread: splitting every one of thousands of small operations would gain less, and
     stall at each of them when other programs are busy. torch's own number of threads is 1 meanwhile.
     """
-    step = max(1, CHUNK_PIXELS // size**2)
-    rows = [slice(i, min(i + step, images)) for i in range(0, images, step)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(torch.no_grad()(draw), rows))
+            return list(pool.map(torch.no_grad()(draw), jobs))
     finally:
         torch.set_num_threads(threads)
 

@@ -8,12 +8,13 @@ from torch import Tensor
 from .drawing import (
     background,
     camera,
+    chunks,
     cover,
     difference,
     grid,
-    in_chunks,
     over,
     shade,
+    side_by_side,
     soft,
     texture,
     turn,
@@ -41,7 +42,9 @@ def make_objects(images_per_class: int, size: int, seed: int, classes: int | Non
     if classes > len(CLASSES):
         raise ValueError(f"classes must be at most {len(CLASSES)}, got {classes}")
     names = list(CLASSES)[:classes]
-    pixels = [_draw_class(label, images_per_class, size, seed) for label in names]
+    tables = {label: _numbers(label, images_per_class, seed) for label in names}
+    jobs = [(label, rows) for label in names for rows in chunks(images_per_class, size)]
+    pixels = side_by_side(lambda job: _draw(job[0], tables[job[0]][job[1]], size, seed), jobs)
     return xr.Dataset(
         {"pixels": (("image", "channel", "y", "x"), torch.cat(pixels).numpy())},
         coords={
@@ -54,11 +57,6 @@ def make_objects(images_per_class: int, size: int, seed: int, classes: int | Non
         },
         attrs={"source": "procedural objects", "seed": seed},
     )
-
-
-def _draw_class(label: str, images: int, size: int, seed: int) -> Tensor:
-    table = _numbers(label, images, seed)
-    return torch.cat(in_chunks(lambda rows: _draw(label, table[rows], size, seed), images, size))
 
 
 def _numbers(label: str, images: int, seed: int) -> Tensor:

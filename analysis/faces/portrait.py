@@ -11,13 +11,14 @@ from .drawing import (
     background,
     bump,
     camera,
+    chunks,
     cover,
     difference,
     hill,
-    in_chunks,
     over,
     rgb,
     shade,
+    side_by_side,
     smoothstep,
     soft,
     texture,
@@ -50,8 +51,10 @@ class Scene(NamedTuple):
 
 def draw(factors: Tensor, views: Tensor, size: int, seed: int) -> Picture:
     """Faces from factors (N, factor) and views (N, view), both float32 in the order of their tables."""
-    chunks = in_chunks(lambda rows: _draw_chunk(factors[rows], views[rows], size, seed), len(factors), size)
-    return Picture(*(torch.cat(tensors) for tensors in zip(*chunks, strict=True)))
+    drawn = side_by_side(
+        lambda rows: _draw_chunk(factors[rows], views[rows], size, seed), chunks(len(factors), size)
+    )
+    return Picture(*(torch.cat(tensors) for tensors in zip(*drawn, strict=True)))
 
 
 def _draw_chunk(factors: Tensor, views: Tensor, size: int, seed: int) -> Picture:
