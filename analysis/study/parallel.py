@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -101,6 +102,7 @@ def _listen(queue: Any, bar: tqdm) -> None:
 def _start(queue: Any, threads: int) -> None:
     global _report
     _report = queue.put
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers itself
     torch.set_num_threads(threads)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
