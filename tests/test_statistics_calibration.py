@@ -94,7 +94,7 @@ def test_percentile_intervals_would_be_too_narrow_with_few_seeds():
     found = calibration.coverage([Design(3, 30)], experiments=250, methods=["percentile", "combined"])
     found = found[(found.variation == "networks vary most") & (found.statistic == "one family")]
     rates = found.set_index("method").rate
-    assert rates["percentile"] < 0.88 < 0.92 < rates["combined"]
+    assert rates["percentile"] < 0.88 < 0.9 < rates["combined"]
 
 
 @pytest.mark.slow

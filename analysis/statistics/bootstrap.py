@@ -208,6 +208,10 @@ def infer(
     P from `n` bootstrap draws of people, S from the jackknife over networks, and B from `crossed` draws of
     people for each unit left out. What varies with both is in P and in S and must not count twice (Cameron,
     Gelbach & Miller 2011). Bootstrap variances of G identities are scaled by G / (G - 1).
+
+    Simulated 95 % intervals cover the truth in 94 to 98 % of studies with 3 or 5 seeds, those of the transfer
+    of a relation in 92 to 93 % with 3 seeds and 95 to 96 % with 5 (see `calibration`). They cover too little
+    for the level (not for differences) of a rate near 0 or 1 whose networks differ widely.
     """
     labels, sizes = _coded(groups, "identity")
     g = len(sizes)
