@@ -35,23 +35,25 @@ class Links(HTMLParser):
             self.loads += [attributes[name] for name in ("src", "href") if attributes.get(name)]
 
 
+def open_page(browser, path, width=1280, dark=False, query=""):
+    """Open a page; return when its charts are drawn and nothing moves any more."""
+    for log in ("performance", "browser"):
+        browser.get_log(log)  # what earlier pages left
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme, "media": ""})
+    browser.get(path.as_uri() + query)
+    settled = """return (!document.querySelector('.chart') || document.documentElement.dataset.charts === 'drawn')
+        && document.getAnimations().every(animation => animation.playState === 'finished')"""
+    WebDriverWait(browser, 120).until(lambda b: b.execute_script(settled))
+    return browser
+
+
 @pytest.fixture
 def view(browser, smoke_book):
-    """Open a page and wait until its charts are drawn."""
-
-    def open_page(name, width=1280, dark=False, query=""):
-        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme, "media": ""})
-        browser.get((smoke_book / f"{name}.html").as_uri() + query)
-        drawn = (
-            "return !document.querySelector('.chart') || document.documentElement.dataset.charts === 'drawn'"
-        )
-        WebDriverWait(browser, 120).until(lambda b: b.execute_script(drawn))
-        return browser
-
-    return open_page
+    """Open a page of the smoke book."""
+    return lambda name, **options: open_page(browser, smoke_book / f"{name}.html", **options)
 
 
 def requests_of(browser):
@@ -113,25 +115,24 @@ def test_print_has_pictures_in_place_of_charts(view, page):
     assert all(pictures)
 
 
-def test_a_legend_entry_picked_in_one_chart_is_picked_in_the_others(view):
-    fields = """const spec = s => JSON.parse(s.textContent);
-        const pick = s => (spec(s).params || []).find(p => p.name === 'pick')?.select.fields[0];
-        return Array.from(document.querySelectorAll('script[data-chart]'), s => [s.dataset.chart, pick(s)])"""
-    opacities = """const points = document.querySelectorAll('#' + arguments[0] + ' .mark-symbol.role-mark path');
-        return Array.from(points, e => e.getAttribute('opacity'))"""
-    for page in PAGES:
-        charts = [(name, field) for name, field in view(page).execute_script(fields) if field]
-        pairs = [(a, b) for a, f in charts for b, g in charts if a < b and f == g]
-        if pairs:
-            break
-    else:
-        pytest.fail("no page has two charts with the same legend")
-    browser, (one, other) = view(page), pairs[0]
-    before = browser.execute_script(opacities, other)
-    click = """const label = document.querySelector('#' + arguments[0] + ' .role-legend-label text');
+def test_a_legend_entry_picked_in_one_chart_is_picked_in_the_others(browser, project):
+    show = "figures.show(figures.{kind}(df, 'x', 'y', 'network'), '{kind}', 'A chart.', 'A chart.')"
+    cells = ["import pandas as pd", "from analysis import figures"]
+    cells += ["df = pd.DataFrame({'x': [1, 2], 'y': [1, 2], 'network': ['a', 'b']})"]
+    body = "\n".join(cells) + "\n```\n"
+    for kind in ("scatter", "curves"):
+        body += "\n```{code-cell} ipython3\n" + show.format(kind=kind) + "\n```\n"
+    project.section("first", "# First\n\n```{code-cell} ipython3\n" + body)
+    done = project.run("book", "--profile", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    open_page(browser, project.root / "_build" / "smoke" / "html" / "first.html")
+    opacities = """const points = document.querySelectorAll('#chart-' + arguments[0] + ' .mark-symbol.role-mark path');
+        return Array.from(points, e => Number(e.getAttribute('opacity')) < 0.5)"""
+    assert browser.execute_script(opacities, "curves") == [False, False]
+    click = """const label = document.querySelector('#chart-scatter .role-legend-label text');
         label.dispatchEvent(new MouseEvent('click', {bubbles: true}))"""
-    browser.execute_script(click, one)
-    WebDriverWait(browser, 10).until(lambda b: b.execute_script(opacities, other) != before)
+    browser.execute_script(click)
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script(opacities, "curves") == [False, True])
 
 
 def test_search_finds_a_term(view):

@@ -81,8 +81,10 @@
     });
   }
 
-  function drawAll() {
-    return Promise.all(charts.map(draw));
+  async function drawAll() {
+    delete root.dataset.charts;
+    await Promise.all(charts.map(draw));
+    root.dataset.charts = "drawn";
   }
 
   let timer = null;
@@ -91,10 +93,13 @@
     timer = setTimeout(drawAll, 150);
   }
 
-  drawAll().then(() => { root.dataset.charts = "drawn"; });
-  new MutationObserver(later).observe(root, { attributes: true, attributeFilter: ["data-theme"] });
-  let width = window.innerWidth;
-  window.addEventListener("resize", () => {
-    if (window.innerWidth !== width) { width = window.innerWidth; later(); }
+  // the theme decides between light and dark when the document is ready; charts follow it
+  document.addEventListener("DOMContentLoaded", () => {
+    drawAll();
+    new MutationObserver(later).observe(root, { attributes: true, attributeFilter: ["data-theme"] });
+    let width = window.innerWidth;
+    window.addEventListener("resize", () => {
+      if (window.innerWidth !== width) { width = window.innerWidth; later(); }
+    });
   });
 })();
