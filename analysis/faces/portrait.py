@@ -126,7 +126,7 @@ def draw_body(image: Tensor, labels: Tensor, s: Scene) -> Tensor:
     x, y = at.x, at.y
     side = x.abs()
     flare = smoothstep(0.85, 1.45, y)
-    neck = torch.maximum(side - g.neck - 0.5 * flare * flare, 0.2 - y)
+    neck = torch.maximum(side - g.neck - 0.5 * flare * flare, 0.40 + 0.35 * (side / g.neck) ** 2 - y)
     nx = (x / (g.neck * 1.3)).clamp(-0.95, 0.95)
     under_chin = 1.0 - 0.45 * soft(y - g.bottom - 0.02, 0.22)
     tone = _lit(light, nx, torch.zeros_like(nx), torch.sqrt(1 - nx * nx)) * under_chin * 0.95
