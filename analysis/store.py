@@ -155,6 +155,8 @@ def content_digest(dataset: xr.Dataset) -> str:
     h = hashlib.blake2b(digest_size=10)
     for name in sorted(dataset.variables):
         variable = dataset[name]
+        if variable.dtype.kind in "OT":  # an array of objects holds addresses, not text
+            variable = variable.astype(str)
         h.update(f"{name}{variable.dims}{variable.dtype}".encode())
         h.update(np.ascontiguousarray(variable.values).tobytes())
     return h.hexdigest()

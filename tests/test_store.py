@@ -107,6 +107,8 @@ def test_two_builds_at_once_share_the_work(tmp_path):
 def test_content_digest_sees_values_not_files():
     assert content_digest(dataset()) == content_digest(dataset())
     assert content_digest(dataset()) != content_digest(dataset(2.0))
+    words = [xr.Dataset(coords={"x": ("x", np.array(list("ab"), dtype=object))}) for _ in range(2)]
+    assert content_digest(words[0]) == content_digest(words[1])
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ LEVELS = {
     "weighted": "images weighted by relevance",
 }
 IMAGES_PER_PERSON = 10
+PEOPLE_PER_GENDER = 3  # fewer have too few pairs of one gender to compare
 # The simulated observers' weights on the factors, in arbitrary units: features of the inner face above all.
 OBSERVER_WEIGHTS = {
     "brow_thickness": 1.0,
@@ -132,6 +133,8 @@ def model_rdms(p: Parameters, store: Store, grid: list[Cell]) -> RDMs:
 def agreement(p: Parameters, store: Store, grid: list[Cell]) -> dict:
     """How well models' dissimilarities follow people's.
 
+    "within" is left out where there are fewer than three rated people of a gender.
+
     Returns:
         `table`: rows (dicts) per network, level and control ("none", or "within": pairs of one gender only);
         `means`: per level and control, over networks: estimate, ci_low, ci_high, p;
@@ -155,7 +158,8 @@ def _agreement(p: Parameters, store: Store, grid: list[Cell]) -> dict:
     genders = dict(zip(faces.identity.values, faces.gender.values, strict=True))
     groups = {name: genders[name] for name in theirs.pattern_descriptors["identity"]}
     table, means = [], {}
-    for control in (None, "within"):
+    enough = pd.Series(groups).value_counts().min() >= PEOPLE_PER_GENDER
+    for control in (None, "within") if enough else (None,):
         result = similarity.compare(
             ours,
             theirs,
