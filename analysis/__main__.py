@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from analysis import params
+from analysis import experiments, params
 from analysis.book import BuildError, build, run_section, status
 from analysis.book.build import summary
 
@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "-p", dest="changes", action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
     )
+    kept = add("store", _store, "run an expensive experiment and store its tables in book/stored")
+    kept.add_argument("experiment", choices=sorted(experiments.EXPERIMENTS))
+    kept.set_defaults(profile=experiments.PROFILE)
     add("status", _status, "list the sections, what they took, and whether they are up to date")
     return parser
 
@@ -56,6 +59,11 @@ def _run(chosen: argparse.Namespace) -> int:
     made = run_section(chosen.section, chosen.profile, chosen.data, changes)
     for name, path in made.items():
         print(f"{name:9} {path}")
+    return 0
+
+
+def _store(chosen: argparse.Namespace) -> int:
+    print(experiments.store(chosen.experiment, chosen.profile, chosen.data))
     return 0
 
 
