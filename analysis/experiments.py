@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-
-import pandas as pd
 
 from analysis import archive, study
 
 PROFILE = "grid"
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment whose tables are stored.
-
-    Attributes:
-        tables: function of a study that gives its data frames by name; a section calls it with small parameters,
-        `store` with large ones. modules: whose code the tables depend on.
-    """
-
-    tables: Callable[[study.Study], dict[str, pd.DataFrame]]
-    modules: tuple[str, ...]
-
-
-EXPERIMENTS: dict[str, Experiment] = {}
+# Name -> module of `analysis`. It has `tables(study)`, which gives data frames by name (a section calls it with small
+# parameters, `store` with large ones), and `CODE`, the modules whose code the tables depend on.
+EXPERIMENTS: dict[str, str] = {}
 
 
 def store(name: str, profile: str = PROFILE, data: str | None = None) -> Path:
@@ -39,6 +23,6 @@ def store(name: str, profile: str = PROFILE, data: str | None = None) -> Path:
     if name not in EXPERIMENTS:
         raise ValueError(f"experiment {name!r}: there are {', '.join(sorted(EXPERIMENTS)) or 'none'}")
     made, started = study.open_study(profile, data), time.monotonic()
-    experiment = EXPERIMENTS[name]
+    experiment = import_module(f"analysis.{EXPERIMENTS[name]}")
     tables = experiment.tables(made)
-    return archive.keep(name, tables, made.parameters, experiment.modules, time.monotonic() - started)
+    return archive.keep(name, tables, made.parameters, experiment.CODE, time.monotonic() - started)
