@@ -11,7 +11,7 @@ from analysis import archive, study
 PROFILE = "grid"
 # Name -> module of `analysis`. It has `tables(study)`, which gives data frames by name (a section calls it with small
 # parameters, `store` with large ones), and `CODE`, the modules whose code the tables depend on.
-EXPERIMENTS: dict[str, str] = {}
+EXPERIMENTS: dict[str, str] = {"truth": "study.truth"}
 
 
 def store(name: str, profile: str = PROFILE, data: str | None = None) -> Path:
