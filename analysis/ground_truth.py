@@ -128,11 +128,15 @@ def _checked(maps: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarra
         if not np.isfinite(values).all():
             raise ValueError(f"{name} hold values that are not finite; recompute them")
         if (values < 0).any():
-            hint = "; read signed relevance with masking.rank(relevance, 'positive')" if name == "maps" else ""
+            hint = (
+                "; read signed relevance with masking.rank(relevance, 'positive')" if name == "maps" else ""
+            )
             raise ValueError(f"{name} hold negative values (least: {values.min():g}){hint}")
     maps, truth = maps.reshape(len(maps), -1), truth.reshape(len(truth), -1)
     largest = truth.max(1, keepdims=True)
     if (largest == 0).any():
         missing = np.flatnonzero(largest[:, 0] == 0)
-        raise ValueError(f"{len(missing)} image(s) have no evidence (first: image {missing[0]}); leave them out")
+        raise ValueError(
+            f"{len(missing)} image(s) have no evidence (first: image {missing[0]}); leave them out"
+        )
     return maps, truth / largest

@@ -182,17 +182,32 @@ class Parameters(BaseModel):
         description="planted evidence: sets of faces whose class only these parts carry, joined by '+'",
     )
     evidence_methods: tuple[Method, ...] = Field(
-        get_args(Method), min_length=2, description="attribution methods and controls scored on planted evidence"
+        get_args(Method),
+        min_length=2,
+        description="attribution methods and controls scored on planted evidence",
     )
-    evidence_seeds: int = Field(3, ge=2, le=50, description="networks trained on each set of planted evidence")
-    evidence_people: int = Field(1500, ge=20, le=100000, description="people in the training half of such a set")
+    evidence_seeds: int = Field(
+        3, ge=2, le=50, description="networks trained on each set of planted evidence"
+    )
+    evidence_people: int = Field(
+        1500, ge=20, le=100000, description="people in the training half of such a set"
+    )
     evidence_samples: int = Field(4500, ge=64, description="images shown while training on such a set")
     evidence_shift: float = Field(
-        4.0, gt=0, le=10, description="how far the classes differ in planted evidence, times natural differences"
+        4.0,
+        gt=0,
+        le=10,
+        description="how far the classes differ in planted evidence, times natural differences",
     )
-    evidence_images: int = Field(120, ge=8, le=100000, description="held-out images scored in such a set, 2 a person")
-    intervention_images: int = Field(40, ge=4, le=100000, description="images whose parts are swapped, at most")
-    intervention_donors: int = Field(2, ge=1, le=20, description="people whose parts each image is given in turn")
+    evidence_images: int = Field(
+        120, ge=8, le=100000, description="held-out images scored in such a set, 2 a person"
+    )
+    intervention_images: int = Field(
+        40, ge=4, le=100000, description="images whose parts are swapped, at most"
+    )
+    intervention_donors: int = Field(
+        2, ge=1, le=20, description="people whose parts each image is given in turn"
+    )
 
     @model_validator(mode="before")
     @classmethod

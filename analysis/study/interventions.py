@@ -103,7 +103,9 @@ def intervene(p: Parameters, store: Store, cell: Cell) -> xr.Dataset:
             logits = training.predict(model, changed, normalised=True)
             return before - logits.gather(1, target[:, None])[:, 0].numpy()
 
-        inside = torch.from_numpy(labels[:, None] == np.arange(len(names))[:, None, None])  # image, region, y, x
+        inside = torch.from_numpy(
+            labels[:, None] == np.arange(len(names))[:, None, None]
+        )  # image, region, y, x
         filling = masking.fillings(images, "mean")
         filled = [masking.apply(images, m, "remove", filling) for m in inside.unbind(1)]
         found = {"fill": np.array([[drops(x) for x in filled]])}
@@ -170,17 +172,17 @@ def intervene_all(p: Parameters, store: Store, grid: list[Cell]) -> xr.Dataset:
 
 
 def correlations(found: xr.Dataset) -> xr.DataArray:
-    """Rank correlation over regions of what they received with their effect: `(question, effect, ranking, model, image)`.
+    """Rank correlation over regions of what they received with their effect.
 
-    A rival called "fill" is the other effect: what filling the part says about what swapping it does. Where nothing
-    varies over regions the correlation is 0.
+    Dimensions `(question, changed, ranking, model, image)`. A rival called "fill" is the other effect: what filling the
+    part says about what swapping it does. Where nothing varies over regions the correlation is 0.
     """
     effect = xr.concat([found["size"], found.effect], xr.Variable("question", list(QUESTIONS)))
     fill = effect.sel(changed="fill", drop=True).expand_dims(ranking=["fill"])
     received = xr.concat([found.received, fill], "ranking")
-    return xr.apply_ufunc(
-        _spearman, received, effect, input_core_dims=[["region"], ["region"]]
-    ).transpose("question", "changed", "ranking", "model", "image")
+    return xr.apply_ufunc(_spearman, received, effect, input_core_dims=[["region"], ["region"]]).transpose(
+        "question", "changed", "ranking", "model", "image"
+    )
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 
 from analysis import faces as stimuli
-from analysis import ground_truth, lrp, masking, models, statistics, training
+from analysis import ground_truth, masking, models, prose, statistics, training
 from analysis.lrp import baselines
 from analysis.params import Composite, Parameters
 from analysis.store import Store
@@ -188,11 +188,13 @@ def attribute(
 
 
 def kind(method: str) -> str:
-    """"LRP", "other method" or "control"."""
+    """ "LRP", "other method" or "control"."""
     return "LRP" if method in COMPOSITES else "other method" if method in baselines.METHODS else "control"
 
 
-def read_maps(p: Parameters, model: torch.nn.Module, faces: xr.Dataset, methods: tuple[str, ...]) -> xr.DataArray:
+def read_maps(
+    p: Parameters, model: torch.nn.Module, faces: xr.Dataset, methods: tuple[str, ...]
+) -> xr.DataArray:
     """Maps `(method, reading, image, y, x)` of held-out faces for their true class, each of at least 0.
 
     Controls that are made from a map ("other_image", "average", "blobs", "random_weights") are made from that of the
@@ -276,7 +278,11 @@ def score_all(p: Parameters, store: Store) -> xr.Dataset:
     """Scores of every network, with `evidence` and `seed` on `network`; made in parallel where missing."""
     cells = grid(p)
     runs = sorted({start(p, cell.seed) for cell in cells})
-    todo = [r for r in runs if not store.has("pretrained", networks.pretraining_inputs(p, store, *r), networks.CODE)]
+    todo = [
+        r
+        for r in runs
+        if not store.has("pretrained", networks.pretraining_inputs(p, store, *r), networks.CODE)
+    ]
     sizes = [networks.pretraining_size(p, label) for label, _ in todo]
     parallel.each(
         networks.pretrain, [(p, store, *r) for r in todo], sizes, "pretraining networks", p.workers, p.threads
@@ -294,7 +300,7 @@ def score_all(p: Parameters, store: Store) -> xr.Dataset:
 
 
 def tables(study) -> dict[str, pd.DataFrame]:
-    """"learned", "scores" and "ranking" of the study's parameters; see `learned`, `scores` and `ranking`."""
+    """ "learned", "scores" and "ranking" of the study's parameters; see `learned`, `scores` and `ranking`."""
     p = study.parameters
     found = score_all(p, study.store)
     return {"learned": learned(p, found), "scores": scores(p, found), "ranking": ranking(p, found)}
@@ -320,16 +326,18 @@ def learned(p: Parameters, found: xr.Dataset) -> pd.DataFrame:
 
 
 def scores(p: Parameters, found: xr.Dataset) -> pd.DataFrame:
-    """Mean scores with intervals: evidence (each set, and all), truth, reading, method, kind, metric, estimate, low, high.
+    """Mean scores with intervals, over correctly classified images, then over networks.
 
-    Means are over correctly classified images, then over networks.
+    Columns: evidence (each set, and all), truth, reading, method, kind, metric, estimate, low, high.
     """
     frames = []
     for evidence, truth, reading in product(_sets(p), found.truth.values, READINGS):
         values = found.score.sel(truth=truth, reading=reading)
         estimate = _estimate(p, values, evidence)
         low, high = estimate.interval(p.confidence)
-        index = pd.MultiIndex.from_product([found.method.values, found.metric.values], names=["method", "metric"])
+        index = pd.MultiIndex.from_product(
+            [found.method.values, found.metric.values], names=["method", "metric"]
+        )
         frame = pd.DataFrame({"estimate": estimate.value, "low": low, "high": high}, index).reset_index()
         frame = frame.assign(evidence=evidence, truth=truth, reading=reading)
         frames.append(frame.assign(kind=frame.method.map(kind)))
@@ -350,19 +358,18 @@ def ranking(p: Parameters, found: xr.Dataset) -> pd.DataFrame:
     """
     values = found.score.sel(DECIDING)
     values = xr.concat(
-        [
-            values.sel({"method": m, "reading": _reading(m)}, drop=True) for m in found.method.values
-        ],
+        [values.sel({"method": m, "reading": _reading(m)}, drop=True) for m in found.method.values],
         xr.Variable("method", found.method.values),
     ).expand_dims("metric")
-    estimate = _estimate(p, values, ALL if len(p.evidence) > 1 else p.evidence[0])
+    estimate = _estimate(p, values, _sets(p)[-1])
     low, high = estimate.interval(p.confidence)
     names = list(found.method.values)
     best = max((m for m in names if m in COMPOSITES), key=lambda m: estimate.value[names.index(m)])
-    behind = _estimate(p, values.sel(method=best) - values, ALL if len(p.evidence) > 1 else p.evidence[0])
+    behind = _estimate(p, values.sel({"method": best}, drop=True) - values, _sets(p)[-1])
     behind_low, behind_high = behind.interval(p.confidence)
     rows = pd.DataFrame({"method": names, "kind": [kind(m) for m in names], "estimate": estimate.value})
-    rows = rows.assign(low=low, high=high, behind=behind.value, behind_low=behind_low, behind_high=behind_high)
+    rows = rows.assign(low=low, high=high, behind=behind.value)
+    rows = rows.assign(behind_low=behind_low, behind_high=behind_high)
     return rows.sort_values("estimate", ascending=False, ignore_index=True)
 
 
@@ -373,6 +380,30 @@ def _reading(method: str) -> str:
 def winner(ranked: pd.DataFrame) -> str:
     """The composite of LRP with the highest deciding score in a `ranking`."""
     return ranked[ranked.kind == "LRP"].sort_values("estimate", ascending=False).method.iloc[0]
+
+
+def by_metric(table: pd.DataFrame, truth: str = "change") -> pd.DataFrame:
+    """`scores` as a reader sees them: a row per method, best first, a column per metric, each with its interval."""
+    ours = shown(table)
+    ours = ours[(ours.truth == truth) & (ours.evidence == ours.evidence.iloc[-1])]
+    text = [
+        f"{prose.number(r.estimate)} {prose.interval(r.low, r.high)}" for r in ours.itertuples(index=False)
+    ]
+    wide = ours.assign(text=text).pivot(index="method", columns="metric", values="text")
+    order = ours[ours.metric == DECIDING["metric"]].sort_values("estimate", ascending=False).method
+    return wide.loc[order, list(ground_truth.METRICS)].rename(
+        columns=ground_truth.METRICS, index=lambda name: name.replace("_", " ")
+    )
+
+
+def examples(study, methods: tuple[str, ...], count: int = 3) -> tuple[xr.Dataset, xr.DataArray]:
+    """Held-out faces of the first set that its first network gets right, and their maps `(method, image, y, x)`."""
+    p, cell = study.parameters, grid(study.parameters)[0]
+    faces, found = held_out_faces(p, study.store, cell.evidence), score(p, study.store, cell)
+    right = np.flatnonzero(found.correct.sel(shown="original").values & faces.truth.values.any((1, 2)))
+    chosen = right[np.linspace(0, len(right) - 1, min(count, len(right))).astype(int)]
+    relevance = read_maps(p, network(p, study.store, cell), faces, methods).sel(reading="positive")
+    return faces.isel(image=chosen), relevance.isel(image=chosen)
 
 
 def _sets(p: Parameters) -> list[str]:
