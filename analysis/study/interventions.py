@@ -36,7 +36,8 @@ def chosen(p: Parameters, store: Store) -> np.ndarray:
 
 
 def regions(p: Parameters, store: Store) -> tuple[np.ndarray, list[str]]:
-    """Region of every pixel `(image, y, x)`, an index into the names: parts with factors, or fields of a grid.
+    """Region of every pixel `(image, y, x)`, an index into the names: parts with factors, or fields of a grid
+    (row.column, from 1).
 
     Pixels of the background of a procedural face are of no region: -1.
     """
@@ -47,7 +48,7 @@ def regions(p: Parameters, store: Store) -> tuple[np.ndarray, list[str]]:
     n, size = faces.sizes["image"], p.image_size
     field = np.arange(size) * FIELDS // size
     grid = field[:, None] * FIELDS + field[None]
-    names = [f"row {row + 1}, column {column + 1}" for row in range(FIELDS) for column in range(FIELDS)]
+    names = [f"{row + 1}.{column + 1}" for row in range(FIELDS) for column in range(FIELDS)]
     return np.broadcast_to(grid, (n, size, size)), names
 
 
