@@ -87,8 +87,5 @@ def recall_or(name: str, live: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.Da
     try:
         kept = recall(name)
     except FileNotFoundError:
-        return (
-            live,
-            f"nothing is stored yet (make it with: python -m analysis store {name}), so this is the live run",
-        )
+        return live, f"live run, as nothing is stored yet; to store it: python -m analysis store {name}"
     return kept.tables, str(kept)
