@@ -193,19 +193,19 @@ def picture(pixels: np.ndarray) -> np.ndarray:
 
 
 def composites_verdict(ranked: pd.DataFrame) -> str:
-    """What `truth.ranking` says about the composites of LRP, in a few sentences."""
+    """What `truth.ranking` says: the best composite of LRP, and the best of what it is compared with."""
     rows = ranked.assign(method=ranked.method.str.replace("_", " "))
-    first, *others = rows[rows.kind == "LRP"].itertuples(index=False)
+    first, others = rows[rows.kind == "LRP"].iloc[0], rows[rows.kind == "LRP"].iloc[1:]
     text = f"Of the composites “{first.method}” scores best: {_with(first.estimate, first.low, first.high)}."
-    for what, row in (
-        ("The next composite", next(iter(others), None)),
-        ("The best of all other maps", next(rows[rows.kind != "LRP"].itertuples(index=False), None)),
+    for what, found in (
+        ("next composite", others),
+        ("best other method", rows[rows.kind == "other method"]),
+        ("best control", rows[rows.kind == "control"]),
     ):
-        if row is not None:
-            behind = _with(row.behind, row.behind_low, row.behind_high)
-            text += (
-                f" {what}, “{row.method}”, reaches {_with(row.estimate, row.low, row.high)}: {behind} less."
-            )
+        if len(found):
+            row = found.iloc[0]
+            lead = _with(row.behind, row.behind_low, row.behind_high)
+            text += f" The {what} is “{row.method}”; the winner is ahead of it by {lead}."
     return text
 
 
