@@ -80,3 +80,8 @@ def recall(name: str) -> Kept:
         )
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
     return Kept(name, tables, json.loads((folder / MANIFEST).read_text()))
+
+
+def files() -> list[Path]:
+    """Every file of every stored result."""
+    return sorted(path for path in FOLDER.rglob("*") if path.is_file())

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -30,6 +30,7 @@ Composite = Literal[
     "epsilon_alpha2_beta1_flat",
     "epsilon_gamma_box",
 ]
+Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
 COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
 
 
@@ -133,6 +134,13 @@ class Parameters(BaseModel):
     transfer_control: Literal["random", "blobs", "centre", "average", "other_image"] = Field(
         "blobs", description="the control mask that a transfer of 0 refers to"
     )
+    percent_range: Literal["all", "few", "many"] = Field(
+        "all", description="which of the percents claims count: all, or the half with few or with many pixels"
+    )
+    likeness: Literal["spearman", "overlap"] = Field(
+        "spearman",
+        description="how alike maps are: rank correlation over pixels, or overlap of the top pixels",
+    )
     overlap_percent: Percent = Field(10.0, description="share of top pixels compared between maps, %")
 
     resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
@@ -146,6 +154,24 @@ class Parameters(BaseModel):
     )
     asymmetry_margin: float = Field(
         0.05, ge=0, lt=1, description="transfer differences below this do not count"
+    )
+
+    multiverse: dict[Choice, list[str]] = Field(
+        {
+            "measure": ["accuracy", "probability", "logit"],
+            "percent_range": ["all", "few", "many"],
+            "likeness": ["spearman", "overlap"],
+        },
+        description="choices that every claim is recomputed under, in all combinations",
+    )
+    multiverse_resamples: int = Field(
+        400, ge=100, le=100000, description="bootstrap resamples of each of those"
+    )
+    calibration_seeds: tuple[Annotated[int, Field(ge=2, le=50)], ...] = Field(
+        (3,), min_length=1, description="seeds per family of those simulated studies; one design each"
+    )
+    calibration_experiments: int = Field(
+        100, ge=20, le=100000, description="simulated studies that check intervals and tests"
     )
 
     ratings: tuple[str, ...] = Field(
@@ -182,6 +208,10 @@ class Parameters(BaseModel):
             raise ValueError(
                 f"rated_identities={self.rated_identities}: at most identities={self.identities} can be rated"
             )
+        for name, values in self.multiverse.items():
+            allowed = get_args(type(self).model_fields[name].annotation)
+            if not values or not set(values) <= set(allowed) or len(set(values)) < len(values):
+                raise ValueError(f"multiverse: {name}={values}: name different ones of {', '.join(allowed)}")
         if missing := set(self.tasks) - set(self.finetuning_samples):
             raise ValueError(f"finetuning_samples: no entry for {sorted(missing)}")
         if len(set(self.tasks)) < len(self.tasks):

@@ -46,7 +46,7 @@ def ledger(records: list[Mapping[str, Any]]) -> HTML:
     rows = "".join(
         f"<tr><th scope='row'><a href='{r['section']}.html'>{r['id']}</a></th>"
         f"<td><strong>{html.escape(r['title'])}.</strong> {html.escape(r['statement'])}</td>"
-        f"<td>{_badge(r['verdict'])}</td>"
+        f"<td>{_badge(r['verdict'])}<br><span class='claim-part'>{_robustness(r['robustness'])}</span></td>"
         f"<td>{_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
         f"<td>{p_value(r['p'])}<br>n = {r['n']}</td></tr>"
         for r in records
@@ -84,6 +84,14 @@ def _box(r: Mapping[str, Any]) -> str:
         f"Supported if {html.escape(r['region'])}, in {html.escape(r['unit'])}. "
         f"The original's abstract: “{html.escape(r['original'])}”</p></div>"
     )
+
+
+def _robustness(r: Mapping[str, Any]) -> str:
+    """In how many analyses the verdict holds, and what flips it most."""
+    if r["analyses"] == 1:
+        return "no choice of analysis applies"
+    text = f"holds in {r['share']:.0%} of {r['analyses']} analyses"
+    return text if r["flips"] is None else f"{text}, in {r['flips_share']:.0%} with {html.escape(r['flips'])}"
 
 
 def _numbers(r: Mapping[str, Any]) -> str:

@@ -141,11 +141,11 @@ def _write_results(parameters: Parameters, folder: _Folder) -> None:
     claims_file, manifest_file = folder.root / "claims.json", folder.root / "manifest.json"
     if claims_file.is_file() and records.read_json(manifest_file).get("key") == key:
         return
-    from analysis import claims  # torch takes seconds to import
+    from analysis import multiverse  # torch takes seconds to import
     from analysis.study import Study
 
     study = Study(parameters)
-    records.write_json(claims_file, claims.ledger(study))
+    records.write_json(claims_file, multiverse.ledger(study))
     study.export_relevance(folder.root / "relevance.zarr")
     records.write_json(manifest_file, {"key": key} | records.manifest(study, done))
 

@@ -1,6 +1,6 @@
 """Figures of the paper: one look, captions that Sphinx numbers, text alternatives, data to download."""
 
-from analysis.figures.charts import bars, curves, heatmap, intervals, scatter
+from analysis.figures.charts import bars, curves, heatmap, intervals, scatter, specification
 from analysis.figures.images import image_grid, map_image
 from analysis.figures.show import MIME, Figure, show
 from analysis.figures.theme import PALETTE
@@ -17,4 +17,5 @@ __all__ = [
     "map_image",
     "scatter",
     "show",
+    "specification",
 ]

@@ -215,6 +215,36 @@ def heatmap(
     return _assemble([cells, text], df, facet, columns, None, 26 * df[row].nunique())
 
 
+def specification(
+    df: pd.DataFrame,
+    estimate: str,
+    low: str,
+    high: str,
+    colour: str,
+    facet: str,
+    columns: int = 2,
+    tips: tuple[str, ...] = (),
+    title: str | None = None,
+) -> alt.TopLevelMixin:
+    """Specification curves: every analysis as a dot with its interval, ascending, one panel and scale per `facet`.
+
+    tips: columns shown on hover. Source: Simonsohn, Simmons & Nelson 2020, Nature Human Behaviour 4.
+    """
+    _need(df, estimate, low, high, colour, facet, *tips)
+    df = df.sort_values([facet, estimate]).assign(rank=lambda rows: rows.groupby(facet).cumcount() + 1)
+    base = alt.Chart(df).encode(
+        alt.X("rank", type="quantitative", title="analyses, by estimate", axis=alt.Axis(tickMinStep=1)),
+        _colour(df, colour),
+        opacity=_fade(colour),
+    )
+    tip = _tooltip(df, facet, *tips, estimate, low, high, colour)
+    value = {"type": "quantitative", "title": title or estimate}
+    whiskers = base.mark_rule(strokeWidth=1).encode(alt.Y(low, **value), alt.Y2(high), tooltip=tip)
+    dots = base.mark_point(size=14, filled=True).encode(alt.Y(estimate, **value), tooltip=tip)
+    chart = _assemble([whiskers, dots], df, facet, columns, colour, 150)
+    return chart.resolve_scale(x="independent", y="independent")
+
+
 _FIRST = "#0072B2"
 
 

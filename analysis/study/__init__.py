@@ -30,12 +30,14 @@ class Study:
 
     Args:
         parameters: what to compute.
-        root: folder of the store; `_build/store` by default, shared by all profiles.
+        store: a store, or its folder; `_build/store` by default, shared by all profiles.
     """
 
-    def __init__(self, parameters: Parameters, root: str | Path | None = None):
+    def __init__(self, parameters: Parameters, store: Store | str | Path | None = None):
         self.parameters = parameters
-        self.store = Store(root or os.environ.get("ANALYSIS_STORE") or params.ROOT / "_build" / "store")
+        if not isinstance(store, Store):
+            store = Store(store or os.environ.get("ANALYSIS_STORE") or params.ROOT / "_build" / "store")
+        self.store = store
         self.grid = cells(parameters)
 
     @property
