@@ -85,3 +85,15 @@ def recall(name: str) -> Kept:
 def files() -> list[Path]:
     """Every file of every stored result."""
     return sorted(path for path in FOLDER.rglob("*") if path.is_file())
+
+
+def recall_or(name: str, live: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], str]:
+    """The stored tables `name` and a note on what they are; where nothing is stored, `live` and a note on that."""
+    try:
+        kept = recall(name)
+    except FileNotFoundError:
+        return (
+            live,
+            f"nothing is stored yet (make it with: python -m analysis store {name}), so this is the live run",
+        )
+    return kept.tables, str(kept)

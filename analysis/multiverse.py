@@ -31,8 +31,18 @@ DEPENDS = {
     "C8": ("composite",),
 }
 COSTLY = ("composite", "ranking", "fill")  # choices that need maps or masked images of their own
-# Parameters that do not change what a claim's default analysis gives.
-BESIDE = COMPUTE | {"multiverse", "multiverse_resamples", "calibration_experiments"}
+# Parameters, by how their names begin, that do not change what a claim's default analysis gives: those of experiments
+# beside the study.
+BESIDE = (
+    "multiverse",
+    "calibration",
+    "evidence",
+    "intervention",
+    "shortcut",
+    "sanity",
+    "retrain",
+    "explorer",
+)
 
 
 def tables(study: Study) -> dict[str, pd.DataFrame]:
@@ -81,8 +91,14 @@ def stored(study: Study) -> archive.Kept | None:
         kept = archive.recall("multiverse")
     except FileNotFoundError:
         return None
-    ours = json.loads(study.parameters.model_dump_json(exclude=BESIDE))
-    theirs = {key: value for key, value in kept.manifest["parameters"].items() if key not in BESIDE}
+    ours, theirs = (
+        {
+            name: value
+            for name, value in settings.items()
+            if name not in COMPUTE and not name.startswith(BESIDE)
+        }
+        for settings in (json.loads(study.parameters.model_dump_json()), kept.manifest["parameters"])
+    )
     return kept if ours == theirs else None
 
 

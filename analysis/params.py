@@ -31,6 +31,22 @@ Composite = Literal[
     "epsilon_gamma_box",
 ]
 Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
+Part = Literal["skin", "jaw", "brows", "eyes", "nose", "mouth", "hair"]
+Method = Literal[
+    Composite,
+    "gradient",
+    "input_x_gradient",
+    "integrated_gradients",
+    "guided_backprop",
+    "occlusion",
+    "random",
+    "blobs",
+    "centre",
+    "other_image",
+    "average",
+    "edges",
+    "random_weights",
+]
 COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
 
 
@@ -186,6 +202,39 @@ class Parameters(BaseModel):
     rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
     observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
 
+    evidence: tuple[str, ...] = Field(
+        ("brows+jaw",),
+        min_length=1,
+        description="planted evidence: sets of faces whose class only these parts carry, joined by '+'",
+    )
+    evidence_methods: tuple[Method, ...] = Field(
+        get_args(Method),
+        min_length=2,
+        description="attribution methods and controls scored on planted evidence",
+    )
+    evidence_seeds: int = Field(
+        3, ge=2, le=50, description="networks trained on each set of planted evidence"
+    )
+    evidence_people: int = Field(
+        1500, ge=20, le=100000, description="people in the training half of such a set"
+    )
+    evidence_samples: int = Field(4500, ge=64, description="images shown while training on such a set")
+    evidence_shift: float = Field(
+        4.0,
+        gt=0,
+        le=10,
+        description="how far the classes differ in planted evidence, times natural differences",
+    )
+    evidence_images: int = Field(
+        120, ge=8, le=100000, description="held-out images scored in such a set, 2 a person"
+    )
+    intervention_images: int = Field(
+        40, ge=4, le=100000, description="images whose parts are swapped, at most"
+    )
+    intervention_donors: int = Field(
+        2, ge=1, le=20, description="people whose parts each image is given in turn"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, values: Any) -> Any:
@@ -199,6 +248,26 @@ class Parameters(BaseModel):
         if list(values) != sorted(set(values)):
             raise ValueError("must ascend without repeats")
         return values
+
+    @field_validator("evidence")
+    @classmethod
+    def _parts_of_a_face(cls, sets: tuple[str, ...]) -> tuple[str, ...]:
+        for name in sets:
+            parts = name.split("+")
+            if unknown := set(parts) - set(get_args(Part)):
+                raise ValueError(f"{name!r} names no part of a face: {sorted(unknown)}")
+            if len(set(parts)) < len(parts) or len({frozenset(s.split("+")) for s in sets}) < len(sets):
+                raise ValueError(f"{name!r}: each part, and each set, once")
+        return sets
+
+    @field_validator("evidence_methods")
+    @classmethod
+    def _each_method_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("name each method once")
+        if not set(names) & set(get_args(Composite)):
+            raise ValueError("name at least one composite of LRP")
+        return names
 
     @model_validator(mode="after")
     def _fits_together(self) -> Parameters:

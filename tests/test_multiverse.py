@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from analysis import archive, certainty, claims, experiments, multiverse, params, prose
+from analysis import archive, certainty, claims, multiverse, params, prose
 from analysis.params import ParameterError
 from analysis.study import Study
 from tests.test_study import TINY
@@ -104,10 +104,3 @@ def test_more_seeds_and_people_never_make_a_verdict_less_likely(tiny):
     assert set(planned.claim.str[:2]) >= {"C1", "C2"} and "C8" not in set(planned.claim.str[:2])
     wide = planned.pivot_table(index=["claim", "people"], columns="seeds", values="power")
     assert (wide.diff(axis=1).iloc[:, 1:] > -0.02).all(axis=None)
-
-
-def test_without_a_stored_result_the_small_one_says_so(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "FOLDER", tmp_path)
-    found, source = experiments.best("calibration", tiny)
-    assert set(found) == {"coverage", "transfer", "tests"}
-    assert "python -m analysis store calibration" in source
