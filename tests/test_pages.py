@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pytest
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from analysis.book.sections import sections
@@ -133,6 +134,51 @@ def test_a_legend_entry_picked_in_one_chart_is_picked_in_the_others(browser, pro
         label.dispatchEvent(new MouseEvent('click', {bubbles: true}))"""
     browser.execute_script(click)
     WebDriverWait(browser, 20).until(lambda b: b.execute_script(opacities, "curves") == [False, True])
+
+
+EXPLORED = """const box = document.querySelector('.explorer'), ink = (letter, name) =>
+    box.querySelector(`[data-view=${letter}] canvas[data-picture=${name}]`).toDataURL();
+return {status: box.querySelector('[role=status]').textContent, hash: location.hash,
+    pictures: [ink('a', 'map'), ink('a', 'masked'), ink('b', 'map'), ink('b', 'masked')],
+    rows: Array.from(box.querySelectorAll('tbody tr'), row => row.textContent)}"""
+
+
+def explored(browser, unlike=None):
+    """What the explorer shows, once it shows something else than `unlike`."""
+    changed = lambda b: b.execute_script(EXPLORED)["status"] not in ("", (unlike or {}).get("status"))  # noqa: E731
+    WebDriverWait(browser, 20).until(changed)
+    return browser.execute_script(EXPLORED)
+
+
+def test_the_explorer_answers_the_keyboard_and_keeps_its_state_in_the_address(view):
+    browser = view("explorer")
+    before = explored(browser)
+    assert before["hash"] == ""
+    assert len(before["rows"]) == 8 and all("0." in row or "1." in row for row in before["rows"])
+    field = lambda name: browser.find_element("css selector", f".explorer [name={name}]:checked")  # noqa: E731
+    field("face").send_keys(Keys.ARROW_RIGHT)
+    other_face = explored(browser, before)
+    assert all(a != b for a, b in zip(before["pictures"], other_face["pictures"], strict=True))
+    field("mode").send_keys(Keys.ARROW_RIGHT)
+    removed = explored(browser, other_face)
+    assert removed["pictures"][::2] == other_face["pictures"][::2], "the map does not depend on the mask"
+    assert removed["pictures"][1] != other_face["pictures"][1]
+    browser.find_element("css selector", ".explorer [name=b]").send_keys(Keys.ARROW_DOWN)
+    after = explored(browser, removed)
+    assert after["pictures"][:2] == removed["pictures"][:2] and after["pictures"][2] != removed["pictures"][2]
+    assert "removed" in after["status"] and "mode=remove" in after["hash"]
+    focused = browser.execute_script("return document.activeElement.name")
+    assert focused == "b", "the focus stays where the reader works"
+    browser.get("about:blank")
+    restored = explored(view("explorer", query=after["hash"]))
+    assert restored == after
+    assert [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+def test_the_explorer_ignores_an_address_that_makes_no_sense(view):
+    usual = explored(view("explorer"))
+    odd = explored(view("explorer", query="#face=nobody&a=%22%5D&p=1e9&mode=keep"))
+    assert (odd["status"], odd["pictures"]) == (usual["status"], usual["pictures"])
 
 
 def test_search_finds_a_term(view):
