@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from filelock import FileLock, Timeout
 
 from analysis import params, provenance
@@ -91,6 +92,24 @@ def run_section(name: str, profile: str, data: str | None, overrides: Mapping[st
         "page": folder.root / "html" / f"{name}.html",
         "results": Study(parameters).store.root,
     }
+
+
+def compare(first: str, second: str) -> Path:
+    """Make a page that shows what moved between two builds; see `analysis.book.comparison.open_run` for their names.
+
+    Raises:
+        ValueError: there is no such build. Nothing was made.
+        BuildError: the page could not be rendered.
+    """
+    from analysis.book import comparison  # torch takes seconds to import
+
+    a, b = (comparison.open_run(name, BUILD) for name in (first, second))
+    folder = _Folder(BUILD / "compare" / f"{a.name}-{b.name}")
+    with folder.lock():
+        notebook = folder.root / "compare.ipynb"
+        nbformat.write(comparison.page(a, b), notebook)
+        _publish(folder, {"compare": notebook}, {}, {}, strict=True)
+    return folder.root / "html" / "compare.html"
 
 
 def status(profile: str, data: str | None = None) -> list[dict[str, Any]]:
