@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from analysis import experiments, params
-from analysis.book import BuildError, build, compare, run_section, status
+from analysis.book import BuildError, build, compare, print_pdf, run_section, status
 from analysis.book.build import summary
 
 
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("book", _book, "execute every section that changed, then render the pages")
+    add("pdf", _pdf, "the whole paper as one PDF (needs a Chromium)")
     run = add("run", _run, "execute and render one section with changed parameters")
     run.add_argument("section", help="file name in book/, without the ending")
     run.add_argument(
@@ -55,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _book(chosen: argparse.Namespace) -> int:
     print(summary(build(chosen.profile, chosen.data)))
+    return 0
+
+
+def _pdf(chosen: argparse.Namespace) -> int:
+    print(f"open {print_pdf(chosen.profile, chosen.data)}")
     return 0
 
 

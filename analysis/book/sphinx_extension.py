@@ -24,7 +24,7 @@ from PIL import Image
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from analysis.book import explorer
+from analysis.book import buttons, explorer
 from analysis.figures.show import MIME
 from analysis.params import ROOT
 
@@ -40,6 +40,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", _write_vega)
     app.connect("html-page-context", _load_scripts)
+    app.connect("html-page-context", buttons.improve, priority=900)  # after the theme has made its own
     app.connect("build-finished", _mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
