@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -175,3 +176,13 @@ def test_the_explorer_stores_pictures_and_decisions_without_loss():
     assert face["whole"] == [[0, 1], [250, 750]]
     with pytest.raises(ValueError, match="no face"):
         figures.explorer(dataset.isel(face=slice(0)), **TEXTS)
+
+
+def test_only_the_entry_that_matters_has_a_band_until_another_is_picked():
+    chart = figures.curves(DATA, "percent", "accuracy", "ranking", "low", "high", emphasis="relevance")
+    picture = figures.show(chart, **TEXTS).payload["svg"]
+    bands = re.findall(r'<path[^>]*aria-roledescription="area mark"[^>]*>', picture)
+    opacities = [float(value) for band in bands for value in re.findall(r'\bopacity="([\d.]+)"', band)]
+    assert sorted(opacities) == [0.0, 0.2]
+    with pytest.raises(ValueError, match="emphasis='relevnce'"):
+        figures.curves(DATA, "percent", "accuracy", "ranking", "low", "high", emphasis="relevnce")

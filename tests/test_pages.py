@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -100,7 +101,7 @@ def test_page_fits_a_phone(view, page):
     browser = view(page, width=320)
     widths = "return [document.documentElement.scrollWidth, window.innerWidth]"
     needed, there = browser.execute_script(widths)
-    assert needed <= there
+    assert (needed, there) == (320, 320), "a page that does not fit widens the window of a phone"
     assert violations(browser) == []
 
 
@@ -116,24 +117,30 @@ def test_print_has_pictures_in_place_of_charts(view, page):
     assert all(pictures)
 
 
-def test_a_legend_entry_picked_in_one_chart_is_picked_in_the_others(browser, project):
-    show = "figures.show(figures.{kind}(df, 'x', 'y', 'network'), '{kind}', 'A chart.', 'A chart.')"
+def test_what_is_picked_in_one_chart_is_picked_in_the_others(browser, project):
+    """By click on a legend or on a mark; a family is picked with its pretraining, and its networks with it."""
+    names = {"pretraining": ["a", "b"], "family": ["a/x", "b/x"], "model": ["a/x/0", "b/x/0"]}
     cells = ["import pandas as pd", "from analysis import figures"]
-    cells += ["df = pd.DataFrame({'x': [1, 2], 'y': [1, 2], 'network': ['a', 'b']})"]
-    body = "\n".join(cells) + "\n```\n"
-    for kind in ("scatter", "curves"):
-        body += "\n```{code-cell} ipython3\n" + show.format(kind=kind) + "\n```\n"
+    body = "\n".join([*cells, f"df = pd.DataFrame({{'x': [1, 2], 'y': [1, 2]}} | {names!r})"]) + "\n```\n"
+    for kind, by in (("scatter", "pretraining"), ("curves", "family"), ("bars", "model")):
+        show = f"figures.show(figures.{kind}(df, 'x', 'y', '{by}'), '{kind}', 'A chart.', 'A chart.')"
+        body += "\n```{code-cell} ipython3\n" + show + "\n```\n"
     project.section("first", "# First\n\n```{code-cell} ipython3\n" + body)
     done = project.run("book", "--profile", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     open_page(browser, project.root / "_build" / "smoke" / "html" / "first.html")
-    opacities = """const points = document.querySelectorAll('#chart-' + arguments[0] + ' .mark-symbol.role-mark path');
-        return Array.from(points, e => Number(e.getAttribute('opacity')) < 0.5)"""
-    assert browser.execute_script(opacities, "curves") == [False, False]
-    click = """const label = document.querySelector('#chart-scatter .role-legend-label text');
-        label.dispatchEvent(new MouseEvent('click', {bubbles: true}))"""
-    browser.execute_script(click)
-    WebDriverWait(browser, 20).until(lambda b: b.execute_script(opacities, "curves") == [False, True])
+    opacities = """const marks = document.querySelectorAll(
+            `#chart-${arguments[0]} :is(.mark-symbol, .mark-rect).role-mark path`);
+        return Array.from(marks, e => Number(e.getAttribute('opacity')) < 0.5)"""
+    faded = lambda kind: browser.execute_script(opacities, kind)  # noqa: E731
+    kinds = ("scatter", "curves", "bars")
+    assert [faded(kind) for kind in kinds] == [[False, False]] * 3
+    click = """document.querySelectorAll(arguments[0])[arguments[1]].dispatchEvent(
+        new MouseEvent('click', {bubbles: true}))"""
+    browser.execute_script(click, "#chart-scatter .role-legend-label text", 0)
+    WebDriverWait(browser, 20).until(lambda b: [faded(kind) for kind in kinds] == [[False, True]] * 3)
+    browser.execute_script(click, "#chart-bars .mark-rect.role-mark path", 1)
+    WebDriverWait(browser, 20).until(lambda b: [faded(kind) for kind in kinds] == [[True, False]] * 3)
 
 
 EXPLORED = """const box = document.querySelector('.explorer'), ink = (letter, name) =>
@@ -229,3 +236,33 @@ def test_images_are_described(smoke_book):
     for path in smoke_book.glob("*.html"):
         for image in re.findall(r"<img [^>]*>", path.read_text()):
             assert re.search(r'alt="[^"]{3,}"', image), (path.name, image)
+
+
+def test_the_whole_paper_is_there_as_a_pdf(smoke_book, chromium):
+    assert (smoke_book / "paper.pdf").read_bytes().startswith(b"%PDF")
+    for page in PAGES:
+        assert 'href="paper.pdf"' in (smoke_book / f"{page}.html").read_text()
+
+
+def test_every_section_can_be_downloaded_as_an_executed_notebook(smoke_book):
+    for section in sections():
+        page = (smoke_book / f"{section.name}.html").read_text()
+        assert f'href="_sources/{section.name}.ipynb"' in page
+        cells = json.loads((smoke_book / "_sources" / f"{section.name}.ipynb").read_text())["cells"]
+        assert any(cell.get("outputs") for cell in cells)
+
+
+def test_figures_say_that_their_faces_are_synthetic(smoke_book):
+    captions = [
+        caption.text
+        for path in smoke_book.glob("*.html")
+        for caption in BeautifulSoup(path.read_text(), "html.parser").select("figcaption .caption-text")
+    ]
+    assert captions
+    assert [caption for caption in captions if "Synthetic faces" not in caption] == []
+
+
+def test_the_original_stands_beside_this_run(smoke_book):
+    page = BeautifulSoup((smoke_book / "index.html").read_text(), "html.parser")
+    rows = page.select("[aria-label='The original and this run'] tbody tr")
+    assert [row.th.text for row in rows] == [f"C{n}" for n in range(1, 9)]

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from PIL import Image
 
-from analysis import claims, faces, models, params
+from analysis import claims, faces, models, params, summaries
 from analysis.params import ParameterError
 from analysis.store import content_digest
 from analysis.study import Study, explorer, maps
@@ -268,3 +268,11 @@ def test_the_explorer_never_shows_one_photograph(tmp_path):
     assert list(found.label.values) == ["mean of 14 people (female)"], "a mean of six could show who they are"
     assert (found.person == -1).all()
     assert found.pixels.values.std() < photographs.explained().pixels.values.std() / 2
+
+
+def test_intervals_of_shares_stay_between_0_and_1(tiny):
+    accuracy = summaries.accuracy(tiny)
+    curves = summaries.curves(tiny, tiny.curves(), ["relevance"])
+    for table in (accuracy, curves):
+        assert table.low.between(0, 1).all() and table.high.between(0, 1).all()
+        assert (table.high > table.low).any()

@@ -97,7 +97,7 @@
         * about.percents.length + now.p;
     }
     const name = about.classes[about.tasks[model]][classes[at]];
-    return { class: classes[at], truth: data.truth[model], name, sure: sure[at] / 1000, text: `${name} ${(sure[at] / 1000).toFixed(2)}` };
+    return { class: classes[at], truth: data.truth[model], name, sure: sure[at] / 1000, text: `${name} (${(sure[at] / 1000).toFixed(2)})` };
   }
 
   function cell(said, whole) {
@@ -124,7 +124,7 @@
       draw(view.querySelector("[data-picture=masked]"), masked(data.images, now, model),
         `${about.faces[now.face]} with the most relevant ${doing}, by ${name}`);
       view.querySelector(".explorer-answer").textContent =
-        `Says ${whole.text} of the whole face, ${own.text} with ${doing}.`;
+        `Whole face: ${whole.text}. With ${doing}: ${own.text}.`;
       box.querySelector(`[data-head=${letter}]`).textContent = `${doing} by ${letter.toUpperCase()}`;
       sums.push(`${letter.toUpperCase()}, ${name}: ${whole.text}, masked ${own.text}; `
         + `${same.length} of ${about.models.length} networks keep their decision.`);
