@@ -29,5 +29,6 @@ def test_no_button_for_what_binder_cannot_read(repository):
 
 
 def test_no_repository_is_made_up():
-    assert yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"] == ""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    assert config["html_theme_options"]["repository_url"] == ""
     assert "jupytext-config set-default-viewer markdown" in (ROOT / "postBuild").read_text()
