@@ -75,9 +75,7 @@ def recall(name: str) -> Kept:
     """
     folder = FOLDER / name
     if not (folder / MANIFEST).is_file():
-        raise FileNotFoundError(
-            f"no stored result {name!r}; make it with: python -m analysis store {name}"
-        )
+        raise FileNotFoundError(f"no stored result {name!r}; make it with: python -m analysis store {name}")
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
     return Kept(name, tables, json.loads((folder / MANIFEST).read_text()))
 

@@ -82,8 +82,9 @@ class Claim:
 
     Attributes:
         id: C1 to C8. title: a few words. statement: in plain words. statistic: what is computed. unit: of it.
-        section: the page that computes it. original: what the paper's abstract reports.
+        section: the page that computes it. original: what the paper's abstract says, in short.
         parts: function of a study that gives the parts. need: "all" parts or "any".
+        reported: whether the abstract gives an outcome, or says only what was done.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Claim:
     original: str
     parts: Callable[[Study], tuple[Region, list[Part]]]
     need: Literal["all", "any"] = "all"
+    reported: bool = True
 
 
 def ledger(study: Study) -> list[dict[str, Any]]:
@@ -422,6 +424,7 @@ CLAIMS = (
         "masking",
         "Relevance-based image masking is used to quantify how relevance measures vary and generalise.",
         _masking,
+        reported=False,
     ),
     Claim(
         "C3",
@@ -483,5 +486,6 @@ CLAIMS = (
         "humans",
         "Model decision weighting is evaluated against human measures of similarity.",
         _humans,
+        reported=False,
     ),
 )

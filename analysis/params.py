@@ -159,6 +159,13 @@ class Parameters(BaseModel):
     )
     overlap_percent: Percent = Field(10.0, description="share of top pixels compared between maps, %")
 
+    explorer_faces: int = Field(6, ge=1, le=40, description="held-out faces to explore (procedural faces)")
+    explorer_composites: tuple[Composite, ...] = Field(
+        ("epsilon_plus", "epsilon", "epsilon_alpha2_beta1_flat"),
+        min_length=1,
+        description="rules to explore faces with",
+    )
+
     resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
     permutations: int = Field(5000, ge=100, le=1000000, description="random permutations, where not exact")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of intervals")

@@ -60,6 +60,34 @@ def ledger(records: list[Mapping[str, Any]]) -> HTML:
     )
 
 
+def beside_original(records: list[Mapping[str, Any]]) -> HTML:
+    """What the original's abstract says, what this run finds, and whether the two agree, claim by claim."""
+    rows = "".join(
+        f"<tr><th scope='row'><a href='{r['section']}.html#claim-{r['id']}'>{r['id']}</a></th>"
+        f"<td>{html.escape(r['original'])}</td>"
+        f"<td>{_badge(r['verdict'])}: {_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
+        f"<td>{compared(r)}</td></tr>"
+        for r in records
+    )
+    head = "".join(
+        f"<th scope='col'>{h}</th>"
+        for h in ("", "The original's abstract, in short", "This run", "Side by side")
+    )
+    return HTML(
+        "<div class='claim-scroll' tabindex='0' role='region' aria-label='The original and this run'>"
+        f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def compared(record: Mapping[str, Any]) -> str:
+    """Whether a claim came out as the original's abstract has it."""
+    if not record["reported"]:
+        return "the abstract gives no outcome"
+    return {"supported": "as reported", "contradicted": "differs"}.get(
+        record["verdict"], "not settled by this run"
+    )
+
+
 def parts(record: Mapping[str, Any]) -> HTML:
     """The parts of a claim as a table."""
     rows = "".join(
@@ -82,7 +110,7 @@ def _box(r: Mapping[str, Any]) -> str:
         f"<p>{html.escape(r['statement'])}</p>"
         f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} images). "
         f"Supported if {html.escape(r['region'])}, in {html.escape(r['unit'])}. "
-        f"The original's abstract: “{html.escape(r['original'])}”</p></div>"
+        f"The original's abstract, in short: {html.escape(r['original'])}</p></div>"
     )
 
 

@@ -270,4 +270,6 @@ def _interval(
         values, people, strata, units=units, n=FEWER_DRAWS, seed=study.parameters.stimulus_seed
     )
     low, high = estimate.interval(study.parameters.confidence)
+    if values.min() >= 0 and values.max() <= 1:  # shares and probabilities: nothing lies beyond
+        low, high = max(low, 0.0), min(high, 1.0)
     return {name: float(estimate.value), "low": float(low), "high": float(high)}
