@@ -244,7 +244,8 @@ def interventions_verdict(told: pd.DataFrame) -> str:
     return (
         f"With the effect of {changed}, the magnitude of relevance correlates at "
         f"{_with(own.correlation, own.low, own.high)}; the best rival, “{best.name.replace('_', ' ')}”, at "
-        f"{_with(best.correlation, best.low, best.high)}."
+        f"{_with(best.correlation, best.low, best.high)}. The difference is "
+        f"{_with(best.ahead, best.ahead_low, best.ahead_high)}."
     )
 
 

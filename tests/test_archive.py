@@ -39,3 +39,12 @@ def test_keeping_again_replaces(folder):
 def test_what_is_not_stored_says_how_to_make_it(folder):
     with pytest.raises(FileNotFoundError, match="python -m analysis store truth"):
         archive.recall("truth")
+
+
+def test_live_tables_stand_in_where_nothing_is_stored(folder):
+    live = {"scores": pd.DataFrame({"method": ["epsilon"], "score": [0.5]})}
+    tables, note = archive.recall_or("truth", live)
+    assert tables is live and "python -m analysis store truth" in note
+    archive.keep("truth", {"scores": live["scores"] * 2}, params.load("smoke"), ("masking",), 60.0)
+    tables, note = archive.recall_or("truth", live)
+    assert tables["scores"].score.tolist() == [1.0] and note.startswith("stored result of profile 'smoke'")

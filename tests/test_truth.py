@@ -1,12 +1,11 @@
 """Planted evidence and interventions: relevance must find what is known to matter, and noise must not pass for it."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
 
-from analysis import archive, experiments, faces, ground_truth, masking, models, params, training
+from analysis import archive, experiments, faces, ground_truth, masking, models, params, summaries, training
 from analysis.lrp import COMPOSITES, baselines
 from analysis.study import Study, interventions, maps, planted, truth
 from analysis.study.planted import Planted
@@ -239,12 +238,38 @@ def test_the_table_of_interventions_has_every_rival_with_an_interval(study):
     assert set(table.ranking) == {"relevance", "fill", *interventions.RIVALS}
     assert ((table.low <= table.correlation) & (table.correlation <= table.high)).all()
     assert not table.duplicated(["question", "changed", "ranking"]).any()
-    assert isinstance(table, pd.DataFrame)
+    for _, rows in table.groupby(["question", "changed"]):
+        own = rows.set_index("ranking").correlation["relevance"]
+        np.testing.assert_allclose(rows.ahead, own - rows.correlation, atol=1e-12)
 
 
-def test_fields_of_photographs_cover_every_pixel_once(study, monkeypatch):
-    photographs = study.faces().drop_vars(["parts", "factors", "views"])
-    monkeypatch.setattr(interventions.study_stimuli, "faces", lambda p, store: photographs)
-    labels, names = interventions.regions(study.parameters, study.store)
+@pytest.fixture
+def photographs(study, monkeypatch):
+    """The same images without what only drawn faces have; fewer of them, so that nothing made before is read."""
+    plain = study.faces().drop_vars(["parts", "factors", "views"])
+    monkeypatch.setattr(interventions.study_stimuli, "faces", lambda p, store: plain)
+    return Study(study.parameters.model_copy(update={"intervention_images": 8}), study.store.root)
+
+
+def test_fields_of_photographs_cover_every_pixel_once(photographs):
+    labels, names = interventions.regions(photographs.parameters, photographs.store)
     assert labels.shape[1:] == (32, 32)
     assert np.bincount(labels[0].ravel()).tolist() == [64] * 16 == [64] * len(names)
+
+
+def test_photographs_are_filled_field_by_field(photographs):
+    found = interventions.intervene(photographs.parameters, photographs.store, photographs.grid[0])
+    assert found.changed.values.tolist() == ["fill"]
+    assert found.effect.shape == (1, 8, 16)
+    assert (found.received.sel(ranking="area") == 64).all()
+    table = interventions.table(photographs)
+    assert set(table.ranking) == {"relevance", *interventions.RIVALS}
+    assert "filling the region" in summaries.interventions_verdict(table)
+
+
+def test_verdicts_name_the_best_composite_and_what_it_is_ahead_of(tables):
+    text = summaries.composites_verdict(tables["ranking"])
+    assert truth.winner(tables["ranking"]).replace("_", " ") in text.partition(".")[0]
+    wide = summaries.truth_by_metric(tables["scores"])
+    assert list(wide.columns) == list(ground_truth.METRICS.values())
+    assert wide.index[0] == tables["ranking"].method[0].replace("_", " ")

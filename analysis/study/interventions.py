@@ -7,6 +7,8 @@ square grid, are filled with the mean colour instead. Parts are filled too, to s
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import torch
@@ -36,7 +38,8 @@ def chosen(p: Parameters, store: Store) -> np.ndarray:
 
 
 def regions(p: Parameters, store: Store) -> tuple[np.ndarray, list[str]]:
-    """Region of every pixel `(image, y, x)`, an index into the names: parts with factors, or fields of a grid.
+    """Region of every pixel `(image, y, x)`, an index into the names: parts with factors, or fields of a grid
+    (row.column, from 1).
 
     Pixels of the background of a procedural face are of no region: -1.
     """
@@ -47,7 +50,7 @@ def regions(p: Parameters, store: Store) -> tuple[np.ndarray, list[str]]:
     n, size = faces.sizes["image"], p.image_size
     field = np.arange(size) * FIELDS // size
     grid = field[:, None] * FIELDS + field[None]
-    names = [f"row {row + 1}, column {column + 1}" for row in range(FIELDS) for column in range(FIELDS)]
+    names = [f"{row + 1}.{column + 1}" for row in range(FIELDS) for column in range(FIELDS)]
     return np.broadcast_to(grid, (n, size, size)), names
 
 
@@ -194,28 +197,35 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def table(study) -> pd.DataFrame:
-    """How well maps and rivals tell the effects of parts: question, changed, ranking, correlation, low, high, images.
+    """How well maps and rivals tell the effects of regions: means over images and networks of the rank correlation.
 
-    Means over images and networks of the rank correlation over regions, with intervals over people and seeds.
+    Columns: question, changed, ranking, correlation, low, high (intervals over people and seeds), ahead, ahead_low,
+    ahead_high (correlation of relevance minus that of the rival, on the same images and networks), images, networks.
     """
     p = study.parameters
     found = correlations(intervene_all(p, study.store, study.grid))
-    faces = study.explained().isel(image=chosen(p, study.store))
+    people = study.explained().identity.values[chosen(p, study.store)]
     strata, units = statistics.transfer.resampling(study.grid)
+
+    def mean(values: np.ndarray, name: str) -> dict[str, float]:
+        estimate = statistics.bootstrap.mean(
+            values, people, strata, units=units, n=DRAWS, seed=p.stimulus_seed
+        )
+        low, high = estimate.interval(p.confidence)
+        prefix = "" if name == "correlation" else f"{name}_"
+        return {name: float(estimate.value), f"{prefix}low": float(low), f"{prefix}high": float(high)}
+
     rows = []
-    for question in found.question.values:
-        for changed in found.changed.values:
-            for ranking in found.ranking.values:
-                if ranking == changed:
-                    continue
-                values = found.sel(question=question, changed=changed, ranking=ranking).values
-                estimate = statistics.bootstrap.mean(
-                    values, faces.identity.values, strata, units=units, n=DRAWS, seed=p.stimulus_seed
-                )
-                low, high = estimate.interval(p.confidence)
-                row = {"question": QUESTIONS[question], "changed": EFFECTS[changed], "ranking": ranking}
-                row |= {"correlation": float(estimate.value), "low": float(low), "high": float(high)}
-                rows.append(row | {"images": values.shape[1], "networks": values.shape[0]})
+    for question, changed in product(found.question.values, found.changed.values):
+        own = found.sel(question=question, changed=changed)
+        relevance = own.sel(ranking="relevance").values
+        for ranking in found.ranking.values:
+            if ranking == changed:
+                continue
+            values = own.sel(ranking=ranking).values
+            row = {"question": QUESTIONS[question], "changed": EFFECTS[changed], "ranking": ranking}
+            row |= mean(values, "correlation") | mean(relevance - values, "ahead")
+            rows.append(row | {"images": values.shape[1], "networks": values.shape[0]})
     return pd.DataFrame(rows)
 
 
