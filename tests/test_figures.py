@@ -186,3 +186,12 @@ def test_only_the_entry_that_matters_has_a_band_until_another_is_picked():
     assert sorted(opacities) == [0.0, 0.2]
     with pytest.raises(ValueError, match="emphasis='relevnce'"):
         figures.curves(DATA, "percent", "accuracy", "ranking", "low", "high", emphasis="relevnce")
+
+
+def test_lines_of_one_colour_can_be_several():
+    rows = DATA.assign(model=["a/0", "a/0", "a/1", "a/1"], family="a")
+    chart = figures.curves(rows, "percent", "accuracy", "family", detail="model")
+    picture = figures.show(chart, **TEXTS).payload["svg"]
+    lines = re.findall(r'<path[^>]*aria-roledescription="line mark"[^>]*>', picture)
+    assert len(lines) == 2
+    assert len({re.search(r'stroke="([^"]+)"', line)[1] for line in lines}) == 1

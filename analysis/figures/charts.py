@@ -26,16 +26,18 @@ def curves(
     rule: float | None = None,
     log_x: bool = False,
     emphasis: str | None = None,
+    detail: str | None = None,
 ) -> alt.TopLevelMixin:
     """Lines with points, and a band from `low` to `high` where those columns are named.
 
     Args:
         emphasis: the entry of `colour` that matters most: its line is thick, and no other entry has a band unless it
             is picked, because more than a few bands hide each other.
+        detail: one line for each value of this column, all lines of one `colour` alike.
         facet: one panel per value of this column, `columns` panels side by side.
         rule: draw a dashed horizontal line here, for example chance.
     """
-    _need(df, x, y, colour, low, high, facet)
+    _need(df, x, y, colour, low, high, facet, detail)
     if emphasis is not None and emphasis not in set(df[colour]):
         raise ValueError(f"emphasis={emphasis!r}: no such entry of {colour!r}")
     horizontal = alt.X(
@@ -44,8 +46,10 @@ def curves(
     base = alt.Chart(df).encode(horizontal)
     if colour:
         base = base.encode(_colour(df, colour))
+    if detail:
+        base = base.encode(detail=alt.Detail(detail, type="nominal"))
     value = alt.Y(y, type="quantitative", title=y_title or y, scale=alt.Scale(zero=False))
-    tip = _tooltip(df, facet, colour, x, y, low, high)
+    tip = _tooltip(df, facet, colour, detail, x, y, low, high)
     line = base.mark_line().encode(value, opacity=_fade(colour))
     if emphasis is not None:
         # every row of a line has its colour, and so its width

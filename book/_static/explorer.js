@@ -138,7 +138,7 @@
       return row;
     }));
     box.querySelector(".explorer-status").textContent =
-      `${about.faces[now.face]}, ${doing}. ${sums.join(" ")}`;
+      `${about.faces[now.face]}, rule ${about.rules[now.rule].replaceAll("_", " ")}, ${doing}. ${sums.join(" ")}`;
     box.dataset.shown = location.hash || "#";
   }
 
