@@ -21,11 +21,11 @@ import xarray as xr
 from analysis import masking, statistics
 from analysis.params import COMPUTE
 from analysis.statistics.bootstrap import Estimate
-from analysis.study import Study, maps
+from analysis.study import Cell, Study, maps
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 CONTROLS = tuple(name for name in maps.CONTROLS if name != "least")
-SHARED_CONTROLS = ("random", "blobs", "centre", "other_image", "average", "edges")
+SHARED_CONTROLS = tuple(name for name in maps.RIVALS if name != "least")
 
 
 @dataclass(frozen=True)
@@ -173,19 +173,16 @@ def _part(
 def _accuracy(study: Study) -> tuple[Region, list[Part]]:
     p = study.parameters
     region = Region(-p.accuracy_margin, p.accuracy_margin)
-    test = study.predictions().query("split == 'test'")
     parts = []
     for task in p.tasks:
-        wide = test[test.task == task].pivot(index="name", columns="model", values="correct").astype(float)
-        people = test[test.task == task].drop_duplicates("name").set_index("name").identity.loc[wide.index]
         cells = [cell for cell in study.grid if cell.task == task]
+        values, people = correctness(study, cells, "test")
         strata, units = statistics.transfer.resampling(cells)
-        values = wide[[cell.name for cell in cells]].to_numpy().T
         for a, b in combinations(p.pretrainings, 2):
             sign = np.array([(c.pretraining == a) / p.seeds - (c.pretraining == b) / p.seeds for c in cells])
             estimate = statistics.bootstrap.mean(
                 values,
-                people.to_numpy(),
+                people,
                 strata,
                 contrast=sign,
                 units=units,
@@ -193,8 +190,17 @@ def _accuracy(study: Study) -> tuple[Region, list[Part]]:
                 seed=p.stimulus_seed,
             )
             label = f"{task}: {a} minus {b}"
-            parts.append(_part(study, region, label, estimate, len(people), people.nunique()))
+            parts.append(_part(study, region, label, estimate, len(people), len(set(people))))
     return region, parts
+
+
+def correctness(study: Study, cells: list[Cell], split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each network of one task named each image of a split rightly, `(cell, image)`; who is on the images."""
+    names = [cell.name for cell in cells]
+    found = study.predictions().query("split == @split and model in @names")
+    wide = found.pivot(index="name", columns="model", values="correct").astype(float)
+    people = found.drop_duplicates("name").set_index("name").identity.loc[wide.index]
+    return wide[names].to_numpy().T, people.to_numpy()
 
 
 # ------------------------------------------------------------ C2 and C7: masking

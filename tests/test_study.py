@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 from PIL import Image
 
-from analysis import claims, faces, params
+from analysis import claims, faces, models, params
 from analysis.params import ParameterError
 from analysis.store import content_digest
-from analysis.study import Study
+from analysis.study import Study, networks
 
 TINY = {
     "identities": 4,
@@ -87,10 +88,24 @@ def test_exported_maps_are_the_stored_ones(tiny, tmp_path):
     xr.testing.assert_equal(exported, tiny.relevance().load())
 
 
-def test_maps_sum_to_the_logit_less_what_biases_took(tiny):
+def test_maps_balance_with_the_logit(tiny):
     maps = tiny.relevance().load()
-    total = maps.relevance.sum(("y", "x"))
-    assert np.corrcoef(total.values.ravel(), maps.logit.values.ravel())[0, 1] > 0.9
+    total = maps.relevance.sum(("y", "x")) + maps.biases + maps.stabilisers
+    np.testing.assert_allclose(total.values, maps.logit.values, rtol=1e-3, atol=1e-4)
+    assert (abs(maps.biases) > 0).any()
+
+
+@pytest.mark.parametrize("source", ["procedural:faces", "none"])
+def test_networks_have_the_architecture_of_the_parameters(root, source):
+    one = study(root, pretrainings={"faces": source}, dropout=0.35, width=0.125)
+    for folder in (
+        networks.pretrain(one.parameters, one.store, "faces", 0),
+        networks.finetune(one.parameters, one.store, one.grid[0]),
+    ):
+        model = models.load(folder / networks.WEIGHTS)
+        assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.35}
+        assert any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+        assert model.classifier[0].out_features == 4096 // 8
 
 
 def test_curves_start_and_end_alike_for_every_ranking(tiny):
