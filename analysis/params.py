@@ -163,8 +163,12 @@ class Parameters(BaseModel):
     rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
     observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
 
-    narrow_size: int = Field(32, ge=32, le=224, description="image side in the experiments of 'Shortcuts', pixels")
-    narrow_width: float = Field(0.125, gt=0, le=1, description="channels of their networks relative to VGG-16")
+    narrow_size: int = Field(
+        32, ge=32, le=224, description="image side in the experiments of 'Shortcuts', pixels"
+    )
+    narrow_width: float = Field(
+        0.125, gt=0, le=1, description="channels of their networks relative to VGG-16"
+    )
     narrow_people: int = Field(1000, ge=20, le=100000, description="people they train on, one image each")
     narrow_test_people: int = Field(40, ge=8, le=5000, description="other people they test on, 2 images each")
     narrow_shift: float = Field(
@@ -179,7 +183,7 @@ class Parameters(BaseModel):
         min_length=1,
         description="share of training images whose shortcut agrees with the class (0.5: none)",
     )
-    shortcut_seeds: int = Field(2, ge=2, le=50, description="networks of each kind and strength of shortcut")
+    shortcut_seeds: int = Field(3, ge=2, le=50, description="networks of each kind and strength of shortcut")
     sanity_methods: tuple[Method, ...] = Field(
         ("epsilon", "epsilon_plus", "gradient"), min_length=1, description="methods put to the sanity checks"
     )
@@ -188,11 +192,16 @@ class Parameters(BaseModel):
     )
     sanity_seeds: int = Field(2, ge=2, le=50, description="networks in the sanity checks")
     sanity_label_people: int = Field(
-        200, ge=20, le=100000, description="people whose labels are permuted, few enough to be learned by heart"
+        200,
+        ge=20,
+        le=100000,
+        description="people whose labels are permuted, few enough to be learned by heart",
     )
     sanity_label_epochs: int = Field(15, ge=1, le=1000, description="times that each of them is shown")
     retrain_methods: tuple[Literal[Method, "random", "centre", "average", "edges"], ...] = Field(
-        ("epsilon_plus", "random"), min_length=1, description="rankings by which pixels are removed to retrain"
+        ("epsilon_plus", "random"),
+        min_length=1,
+        description="rankings by which pixels are removed to retrain",
     )
     retrain_percents: tuple[Percent, ...] = Field(
         (30.0,), min_length=1, description="share of pixels removed to retrain, %"

@@ -21,11 +21,13 @@ from analysis.study import Study, narrow, parallel
 CODE = ("lrp", "masking", "models", "statistics", "study.narrow", "study.sanity")
 LAYERS = 16
 EDGES = "edges"
-MEASURES = ("spearman", "overlap")
+MEASURES = {"spearman": "rank correlation of signed maps", "overlap": "overlap of the top pixels"}
 LABELS = {
     "other seed": "same labels, other seed",
     "permuted": "permuted labels, same initial weights",
+    "fall": "the fall",
 }
+COMPARISONS = ("other seed", "permuted")
 DRAWS = 500
 
 
@@ -169,7 +171,7 @@ def labels(study: Study, method: str) -> xr.Dataset:
         pixels, _ = images(study)
         seeds = range(p.sanity_seeds)
         right, wrong = ([learned(study, seed, permuted) for seed in seeds] for permuted in (False, True))
-        found = np.empty((len(LABELS), len(MEASURES), p.sanity_seeds, len(pixels)))
+        found = np.empty((len(COMPARISONS), len(MEASURES), p.sanity_seeds, len(pixels)))
         for seed in seeds:
             targets = narrow.logits(right[seed], pixels).argmax(1)
             networks = (right[seed], right[(seed + 1) % p.sanity_seeds], wrong[seed])
@@ -178,7 +180,7 @@ def labels(study: Study, method: str) -> xr.Dataset:
         parallel.progress(1.0)
         dims = ("comparison", "measure", "seed", "image")
         return xr.Dataset(
-            {"similarity": (dims, found)}, coords={"comparison": list(LABELS), "measure": list(MEASURES)}
+            {"similarity": (dims, found)}, coords={"comparison": list(COMPARISONS), "measure": list(MEASURES)}
         )
 
     inputs = narrow.inputs(p, study.store) | {"method": method}
@@ -207,7 +209,7 @@ def _labels(study: Study) -> pd.DataFrame:
     for method in study.parameters.sanity_methods:
         found = labels(study, method).similarity.load()
         for measure in MEASURES:
-            same, permuted = (found.sel(comparison=c, measure=measure).values for c in LABELS)
+            same, permuted = (found.sel(comparison=c, measure=measure).values for c in COMPARISONS)
             for name, values in (("other seed", same), ("permuted", permuted), ("fall", same - permuted)):
                 row = {"method": method, "comparison": name, "measure": measure}
                 rows.append(row | _interval(study, values))

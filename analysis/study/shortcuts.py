@@ -27,13 +27,13 @@ NEUTRAL = 0.5
 REFERENCE = "reference"
 CONDITIONS = ("intact", "broken", "reversed", "region filled")
 PROBES = {
-    "reliance": "reliance, by reversing the shortcut",
-    "accuracy": "accuracy on held-out images",
-    "relevance": "relevance in the shortcut's region",
-    "region": "accuracy lost when that region is filled",
-    "masking": "accuracy lost without the most relevant pixels",
-    "to clean": "transfer of its maps to clean networks",
-    "from clean": "transfer of clean maps to it",
+    "reliance": "reversing it (the truth)",
+    "accuracy": "accuracy on new people",
+    "relevance": "relevance in its region",
+    "region": "filling its region",
+    "masking": "removing relevant pixels",
+    "to clean": "its maps, shown to clean networks",
+    "from clean": "clean networks' maps, shown to it",
     "observers": "agreement with observers",
 }
 DRAWS = 500  # bootstrap draws; the calibration of the intervals allows for the few seeds
@@ -126,6 +126,21 @@ def test_images(study: Study, kind: str, condition: str) -> np.ndarray:
 
 def _colour(study: Study) -> np.ndarray:
     return _part(study, "train")[0].mean((0, 2, 3))
+
+
+def pictures(study: Study) -> list[list[np.ndarray]]:
+    """For every kind of shortcut the first test face as drawn, with side 0, with side 1, and the region in white.
+
+    Each `(y, x, 3)` uint8.
+    """
+    pixels, _, background, _ = test(study)
+    face, behind = pixels[:1], background[:1]
+    rows = []
+    for kind in planted.KINDS:
+        sides = [planted.plant(face, np.array([side]), behind, kind) for side in (0, 1)]
+        where = np.where(planted.region(behind, kind)[:, None], 255, face // 3).astype(np.uint8)
+        rows.append([image[0].transpose(1, 2, 0) for image in (face, *sides, where)])
+    return rows
 
 
 # ------------------------------------------------------------ steps, one network each
