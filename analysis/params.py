@@ -184,8 +184,15 @@ class Parameters(BaseModel):
         description="share of training images whose shortcut agrees with the class (0.5: none)",
     )
     shortcut_seeds: int = Field(3, ge=2, le=50, description="networks of each kind and strength of shortcut")
+    shortcut_methods: tuple[Method, ...] = Field(
+        ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
+        min_length=1,
+        description="methods whose maps are searched for shortcuts",
+    )
     sanity_methods: tuple[Method, ...] = Field(
-        ("epsilon", "epsilon_plus", "gradient"), min_length=1, description="methods put to the sanity checks"
+        ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
+        min_length=1,
+        description="methods put to the sanity checks",
     )
     sanity_depths: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
         (1, 3, 16), min_length=1, description="how many of the 16 layers, from the top, have random weights"
@@ -224,7 +231,7 @@ class Parameters(BaseModel):
             raise ValueError("must ascend without repeats")
         return values
 
-    @field_validator("shortcut_kinds", "sanity_methods", "retrain_methods")
+    @field_validator("shortcut_kinds", "shortcut_methods", "sanity_methods", "retrain_methods")
     @classmethod
     def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(values)) < len(values):

@@ -50,7 +50,7 @@ def plant(pixels: np.ndarray, sides: np.ndarray, background: np.ndarray, kind: s
             f"background {background.shape} and sides {sides.shape} do not fit pixels {pixels.shape}"
         )
     if not np.isin(sides, (0, 1)).all():
-        raise ValueError(f"sides must be 0 or 1, not {sides[~np.isin(sides, (0, 1))][0]!r}")
+        raise ValueError(f"sides must be 0 or 1, not {sides[~np.isin(sides, (0, 1))][0]}")
     planted = KINDS[kind](pixels.astype(np.float32), sides.astype(int), background)
     return planted.round().clip(0, 255).astype(np.uint8)
 

@@ -11,12 +11,13 @@ from analysis.params import ParameterError
 from analysis.study import Study, narrow, retrain, sanity
 from analysis.study import shortcuts as planted
 
-TINY = {"narrow_people": 120, "narrow_test_people": 8, "narrow_samples": 1200, "sanity_label_epochs": 2}
+TINY = {"narrow_people": 240, "narrow_test_people": 8, "narrow_samples": 1200, "narrow_width": 0.125}
+COARSE = {"sanity_label_epochs": 2, "shortcut_methods": ["epsilon_alpha2_beta1"]}
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return Study(params.load("smoke", **TINY), tmp_path_factory.mktemp("store"))
+    return Study(params.load("smoke", **TINY, **COARSE), tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,8 @@ def test_relevance_exposes_a_mark_that_the_network_relies_on_and_noise_does_not(
     found = planted.tables(study)
     probes = found["probes"].set_index("probe")
     assert probes.loc["reliance", "difference"] > 0.3
-    assert probes.loc["relevance", "difference"] > 0.05
+    assert probes.loc["relevance", "difference"] > 0.01
+    assert found["methods"].difference.iloc[0] > 0.05
     assert probes.loc["relevance", "area"] == pytest.approx(1 / 64)
     region = shortcuts.region(planted.test(study)[2], "mark")
     noise = np.random.default_rng(0).standard_normal(region.shape)
@@ -147,7 +149,7 @@ def test_sanity_tables(study):
     cascade = found["cascade"].query("measure == 'spearman'").set_index(["method", "depth"]).similarity
     for method in study.parameters.sanity_methods:
         assert cascade[method, 0] == pytest.approx(1) and cascade[method, 16] < 0.999
-    assert cascade["edges", 0] == cascade["edges", 16]
+    assert cascade["edges", 0] == pytest.approx(cascade["edges", 16])
     labels = found["labels"].pivot(index=["method", "measure"], columns="comparison", values="similarity")
     assert labels["fall"].to_numpy() == pytest.approx((labels["other seed"] - labels["permuted"]).to_numpy())
 

@@ -63,10 +63,11 @@ def tables(study: Study) -> dict[str, pd.DataFrame]:
     """What the networks do and what the probes say.
 
     Returns:
-        `accuracy`: kind, strength, condition, accuracy, low, high. `probes`: kind, strength, probe, value, reference
-        (the same of the reference networks), difference, low, high, notices (the interval excludes 0), area (the
-        region's share of the image). `noticed`: kind, probe and, in text, the strengths noticed. `transfer`: kind,
-        source, target (families), transfer. `training`: kind, strength, seed, accuracy on training images.
+        `accuracy`: kind, family, condition, accuracy, low, high. `probes`: kind, strength, probe, value, reference (the
+        same of the reference networks), difference, low, high, notices (the interval excludes 0), area (the region's
+        share of the image). `methods`: like `probes`, the probe "relevance" by each of `shortcut_methods` (named in
+        `probe`). `noticed`: kind, probe and, in text, the strengths noticed. `transfer`: kind, source, target
+        (families), transfer. `training`: kind, strength, family, seed, accuracy on training images.
     """
     p = study.parameters
     every = [net for kind in p.shortcut_kinds for net in nets(p, kind)]
@@ -168,8 +169,9 @@ def probe(study: Study, net: Net) -> xr.Dataset:
 
     `correct (condition, image)`; of the intact images `relevance (image, y, x)`, `share (image)` of its positive
     part that lies in the region, `masked (image)`: share of `transfer_percents` at which the decision is right
-    without that many of the most relevant pixels, `features (image, feature)` of the last hidden layer; and the
-    accuracy on training images, `fitted`.
+    without that many of the most relevant pixels, `shares (method, image)`: the share in the region by each of
+    `shortcut_methods`, NaN but for one image of each person, and `features (image, feature)` of the last hidden
+    layer; `fitted`: the accuracy on training images.
     """
     p = study.parameters
 
@@ -186,6 +188,12 @@ def probe(study: Study, net: Net) -> xr.Dataset:
         masked = [
             narrow.logits(model, narrow.removed(intact, m, _colour(study))).argmax(1) == labels for m in masks
         ]
+        region = planted.region(background, net.kind)
+        shares = np.full((len(p.shortcut_methods), len(labels)), np.nan)
+        for row, method in zip(shares, p.shortcut_methods, strict=True):
+            found = narrow.explain(p, model, intact[:: narrow.VIEWS], method)
+            found = np.abs(found) if method in narrow.UNSIGNED else found
+            row[:: narrow.VIEWS] = share(found, region[:: narrow.VIEWS])
         hidden = models.sequential(model)[:-1]
         with torch.inference_mode():
             features = hidden(models.normalise(torch.from_numpy(intact)).to(p.device)).cpu().numpy()
@@ -195,15 +203,16 @@ def probe(study: Study, net: Net) -> xr.Dataset:
             {
                 "correct": (("condition", "image"), correct),
                 "relevance": (("image", "y", "x"), maps),
-                "share": ("image", share(maps, planted.region(background, net.kind))),
+                "share": ("image", share(maps, region)),
+                "shares": (("method", "image"), shares),
                 "masked": ("image", np.mean(masked, axis=0)),
                 "features": (("image", "feature"), features),
                 "fitted": ((), fitted.mean()),
             },
-            coords={"condition": list(CONDITIONS)},
+            coords={"condition": list(CONDITIONS), "method": list(p.shortcut_methods)},
         )
 
-    inputs = _inputs(study, net) | p.inputs("composite", "ranking", "transfer_percents")
+    inputs = _inputs(study, net) | p.inputs("composite", "ranking", "transfer_percents", "shortcut_methods")
     return study.store.dataset("shortcut_probe", inputs, CODE, make)
 
 
@@ -281,6 +290,7 @@ def _of_kind(study: Study, kind: str) -> dict[str, pd.DataFrame]:
     return {
         "accuracy": _accuracies(study, ours, found),
         "probes": pd.DataFrame(rows).assign(kind=kind, area=area),
+        "methods": _by_method(study, ours, found).assign(kind=kind),
         "transfer": _matrix(families, ours, gain, own).assign(kind=kind),
         "training": trained,
     }
@@ -309,15 +319,31 @@ def _image_probes(study: Study, ours: list[Net], found: list[xr.Dataset]) -> lis
         "region": intact - filled,
         "masking": intact - np.array([f.masked.values for f in found]),
     }
-    strata, tested = [net.family for net in ours], _tested(ours)
-    each = np.array([np.array(strata) == family for family in [REFERENCE, *tested]], dtype=float)
-    each /= each.sum(1, keepdims=True)
+    strata, tested, each = [net.family for net in ours], _tested(ours), _means(ours)
     rows = []
     for name, value in values.items():
         levels = each @ value.mean(1)
         estimate = stats.bootstrap.mean(value, test(study)[3], strata, contrast=each[1:] - each[0], n=DRAWS)
         rows += _rows(study, name, tested, levels, estimate)
     return rows
+
+
+def _by_method(study: Study, ours: list[Net], found: list[xr.Dataset]) -> pd.DataFrame:
+    strata, contrast = [net.family for net in ours], _means(ours)
+    rows = []
+    for method in study.parameters.shortcut_methods:
+        values = np.array([f.shares.sel({"method": method}).values[:: narrow.VIEWS] for f in found])
+        people = test(study)[3][:: narrow.VIEWS]
+        estimate = stats.bootstrap.mean(values, people, strata, contrast=contrast[1:] - contrast[0], n=DRAWS)
+        rows += _rows(study, method, _tested(ours), contrast @ values.mean(1), estimate)
+    return pd.DataFrame(rows)
+
+
+def _means(ours: list[Net]) -> np.ndarray:
+    """Weights `(families, M)` of the mean over each family's networks; the reference first."""
+    family = np.array([net.family for net in ours])
+    each = np.array([family == name for name in [REFERENCE, *_tested(ours)]], dtype=float)
+    return each / each.sum(1, keepdims=True)
 
 
 def _tested(ours: list[Net]) -> list[str]:
