@@ -24,7 +24,7 @@ EDGES = "edges"
 MEASURES = {"spearman": "rank correlation of signed maps", "overlap": "overlap of the top pixels"}
 LABELS = {
     "other seed": "same labels, other seed",
-    "permuted": "permuted labels, same initial weights",
+    "permuted": "permuted labels, other seed",
     "fall": "the fall",
 }
 COMPARISONS = ("other seed", "permuted")
@@ -163,7 +163,7 @@ def few(study: Study, seed: int, permuted: bool) -> tuple[np.ndarray, np.ndarray
 def labels(study: Study, method: str) -> xr.Dataset:
     """Similarity `(comparison, measure, seed, image)` of each true-label network's maps with others' maps.
 
-    Others: the network of the next seed with true labels, and that of the same seed with permuted labels.
+    Others: the networks of the next seed, with true labels and with permuted ones; so they differ in labels alone.
     """
     p = study.parameters
 
@@ -174,7 +174,8 @@ def labels(study: Study, method: str) -> xr.Dataset:
         found = np.empty((len(COMPARISONS), len(MEASURES), p.sanity_seeds, len(pixels)))
         for seed in seeds:
             targets = narrow.logits(right[seed], pixels).argmax(1)
-            networks = (right[seed], right[(seed + 1) % p.sanity_seeds], wrong[seed])
+            other = (seed + 1) % p.sanity_seeds
+            networks = (right[seed], right[other], wrong[other])
             first, *others = (narrow.explain(p, network, pixels, method, targets) for network in networks)
             found[:, :, seed] = alike(first, np.array(others), p.overlap_percent).swapaxes(0, 1)
         parallel.progress(1.0)
