@@ -284,7 +284,7 @@ def _of_kind(study: Study, kind: str) -> dict[str, pd.DataFrame]:
     )
     trained = one.assign(seed=[n.seed for n in ours], accuracy=[float(f.fitted) for f in found])
     gain, own = _gains(study, ours)
-    rows = [*_image_probes(study, ours, found), *_transfer_probes(study, ours, gain, own)]
+    rows = [*_image_probes(study, ours, found), *_transfer_probes(study, ours, gain)]
     rows += _observer_probe(study, ours, found)
     area = planted.region(test(study)[2], kind).mean()
     return {
@@ -390,27 +390,20 @@ def _pairs(ours: list[Net], sources: str, targets: str) -> np.ndarray:
     )
 
 
-def _transfer_probes(study: Study, ours: list[Net], gain: np.ndarray, own: np.ndarray) -> list[dict]:
+def _transfer_probes(study: Study, ours: list[Net], gain: np.ndarray) -> list[dict]:
+    """Gains over the control, in probability: a quotient of two small gains would have no useful interval."""
     strata, tested = [net.family for net in ours], _tested(ours)
-    scale = np.broadcast_to(own, gain.shape)
-    rows = []
+    n, rows = gain.shape[-1], []
     for name in ("to clean", "from clean"):
-        ends = [
-            (family, REFERENCE) if name == "to clean" else (REFERENCE, family)
-            for family in [REFERENCE, *tested]
-        ]
+        families = [REFERENCE, *tested]
+        ends = [(f, REFERENCE) if name == "to clean" else (REFERENCE, f) for f in families]
         masks = np.array([_pairs(ours, *pair) for pair in ends])
 
-        def statistic(w: np.ndarray, v: np.ndarray, masks: np.ndarray = masks) -> np.ndarray:
-            means = stats.transfer.pair_means
-            return means(gain, masks, w, v) / means(scale, masks, w, v)
-
-        def change(w: np.ndarray, v: np.ndarray, statistic=statistic) -> np.ndarray:
-            values = statistic(w, v)
+        def change(w: np.ndarray, v: np.ndarray, masks: np.ndarray = masks) -> np.ndarray:
+            values = stats.transfer.pair_means(gain, masks, w, v)
             return values[:, 1:] - values[:, :1]
 
-        n = gain.shape[-1]
-        levels = statistic(np.full((1, n), 1 / n), np.ones((1, len(ours))))[0]
+        levels = stats.transfer.pair_means(gain, masks, np.full((1, n), 1 / n), np.ones((1, len(ours))))[0]
         estimate = stats.bootstrap.infer(change, test(study)[3], strata, n=DRAWS, pairs=True)
         rows += _rows(study, name, tested, levels, estimate)
     return rows
