@@ -6,29 +6,19 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-import pandas as pd
-
 from analysis import archive, study
 
 PROFILE = "grid"
 # Name -> module of `analysis`. It has `tables(study)`, which gives data frames by name (a section calls it with small
 # parameters, `store` with large ones), and `CODE`, the modules whose code the tables depend on.
-EXPERIMENTS: dict[str, str] = {
+EXPERIMENTS = {
+    "truth": "study.truth",
     "shortcuts": "study.shortcuts",
     "sanity": "study.sanity",
     "retrain": "study.retrain",
+    "calibration": "certainty",
+    "multiverse": "multiverse",
 }
-
-
-def best(name: str, study: study.Study) -> tuple[dict[str, pd.DataFrame], str]:
-    """The stored tables of an experiment, or without them those of a small run here; where they come from."""
-    try:
-        kept = archive.recall(name)
-    except FileNotFoundError as nothing:
-        return import_module(f"analysis.{EXPERIMENTS[name]}").tables(
-            study
-        ), f"computed with this book ({nothing})"
-    return kept.tables, str(kept)
 
 
 def store(name: str, profile: str = PROFILE, data: str | None = None) -> Path:

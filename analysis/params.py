@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -30,9 +30,12 @@ Composite = Literal[
     "epsilon_alpha2_beta1_flat",
     "epsilon_gamma_box",
 ]
-Method = Literal[
+Explainer = Literal[
     Composite, "gradient", "input_x_gradient", "integrated_gradients", "guided_backprop", "occlusion"
 ]
+Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
+Part = Literal["skin", "jaw", "brows", "eyes", "nose", "mouth", "hair"]
+Method = Literal[Explainer, "random", "blobs", "centre", "other_image", "average", "edges", "random_weights"]
 COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
 
 
@@ -136,7 +139,21 @@ class Parameters(BaseModel):
     transfer_control: Literal["random", "blobs", "centre", "average", "other_image"] = Field(
         "blobs", description="the control mask that a transfer of 0 refers to"
     )
+    percent_range: Literal["all", "few", "many"] = Field(
+        "all", description="which of the percents claims count: all, or the half with few or with many pixels"
+    )
+    likeness: Literal["spearman", "overlap"] = Field(
+        "spearman",
+        description="how alike maps are: rank correlation over pixels, or overlap of the top pixels",
+    )
     overlap_percent: Percent = Field(10.0, description="share of top pixels compared between maps, %")
+
+    explorer_faces: int = Field(6, ge=1, le=40, description="held-out faces to explore (procedural faces)")
+    explorer_composites: tuple[Composite, ...] = Field(
+        ("epsilon_plus", "epsilon", "epsilon_alpha2_beta1_flat"),
+        min_length=1,
+        description="rules to explore faces with",
+    )
 
     resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
     permutations: int = Field(5000, ge=100, le=1000000, description="random permutations, where not exact")
@@ -151,6 +168,24 @@ class Parameters(BaseModel):
         0.05, ge=0, lt=1, description="transfer differences below this do not count"
     )
 
+    multiverse: dict[Choice, list[str]] = Field(
+        {
+            "measure": ["accuracy", "probability", "logit"],
+            "percent_range": ["all", "few", "many"],
+            "likeness": ["spearman", "overlap"],
+        },
+        description="choices that every claim is recomputed under, in all combinations",
+    )
+    multiverse_resamples: int = Field(
+        400, ge=100, le=100000, description="bootstrap resamples of each of those"
+    )
+    calibration_seeds: tuple[Annotated[int, Field(ge=2, le=50)], ...] = Field(
+        (3,), min_length=1, description="seeds per family of those simulated studies; one design each"
+    )
+    calibration_experiments: int = Field(
+        100, ge=20, le=100000, description="simulated studies that check intervals and tests"
+    )
+
     ratings: tuple[str, ...] = Field(
         (), description="CSVs under `data` with pairwise ratings; none: simulated"
     )
@@ -163,6 +198,38 @@ class Parameters(BaseModel):
     rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
     observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
 
+    evidence: tuple[str, ...] = Field(
+        ("brows+jaw",),
+        min_length=1,
+        description="planted evidence: sets of faces whose class only these parts carry, joined by '+'",
+    )
+    evidence_methods: tuple[Method, ...] = Field(
+        get_args(Method),
+        min_length=2,
+        description="attribution methods and controls scored on planted evidence",
+    )
+    evidence_seeds: int = Field(
+        3, ge=2, le=50, description="networks trained on each set of planted evidence"
+    )
+    evidence_people: int = Field(
+        1500, ge=20, le=100000, description="people in the training half of such a set"
+    )
+    evidence_samples: int = Field(4500, ge=64, description="images shown while training on such a set")
+    evidence_shift: float = Field(
+        4.0,
+        gt=0,
+        le=10,
+        description="how far the classes differ in planted evidence, times natural differences",
+    )
+    evidence_images: int = Field(
+        120, ge=8, le=100000, description="held-out images scored in such a set, 2 a person"
+    )
+    intervention_images: int = Field(
+        40, ge=4, le=100000, description="images whose parts are swapped, at most"
+    )
+    intervention_donors: int = Field(
+        2, ge=1, le=20, description="people whose parts each image is given in turn"
+    )
     narrow_size: int = Field(
         32, ge=32, le=224, description="image side in the experiments of 'Shortcuts', pixels"
     )
@@ -184,12 +251,12 @@ class Parameters(BaseModel):
         description="share of training images whose shortcut agrees with the class (0.5: none)",
     )
     shortcut_seeds: int = Field(3, ge=2, le=50, description="networks of each kind and strength of shortcut")
-    shortcut_methods: tuple[Method, ...] = Field(
+    shortcut_methods: tuple[Explainer, ...] = Field(
         ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
         min_length=1,
         description="methods whose maps are searched for shortcuts",
     )
-    sanity_methods: tuple[Method, ...] = Field(
+    sanity_methods: tuple[Explainer, ...] = Field(
         ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
         min_length=1,
         description="methods put to the sanity checks",
@@ -205,7 +272,7 @@ class Parameters(BaseModel):
         description="people whose labels are permuted, few enough to be learned by heart",
     )
     sanity_label_epochs: int = Field(15, ge=1, le=1000, description="times that each of them is shown")
-    retrain_methods: tuple[Literal[Method, "random", "centre", "average", "edges"], ...] = Field(
+    retrain_methods: tuple[Literal[Explainer, "random", "centre", "average", "edges"], ...] = Field(
         ("epsilon_plus", "random"),
         min_length=1,
         description="rankings by which pixels are removed to retrain",
@@ -231,6 +298,26 @@ class Parameters(BaseModel):
             raise ValueError("must ascend without repeats")
         return values
 
+    @field_validator("evidence")
+    @classmethod
+    def _parts_of_a_face(cls, sets: tuple[str, ...]) -> tuple[str, ...]:
+        for name in sets:
+            parts = name.split("+")
+            if unknown := set(parts) - set(get_args(Part)):
+                raise ValueError(f"{name!r} names no part of a face: {sorted(unknown)}")
+            if len(set(parts)) < len(parts) or len({frozenset(s.split("+")) for s in sets}) < len(sets):
+                raise ValueError(f"{name!r}: each part, and each set, once")
+        return sets
+
+    @field_validator("evidence_methods")
+    @classmethod
+    def _each_method_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("name each method once")
+        if not set(names) & set(get_args(Composite)):
+            raise ValueError("name at least one composite of LRP")
+        return names
+
     @field_validator("shortcut_kinds", "shortcut_methods", "sanity_methods", "retrain_methods")
     @classmethod
     def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -246,6 +333,10 @@ class Parameters(BaseModel):
             raise ValueError(
                 f"rated_identities={self.rated_identities}: at most identities={self.identities} can be rated"
             )
+        for name, values in self.multiverse.items():
+            allowed = get_args(type(self).model_fields[name].annotation)
+            if not values or not set(values) <= set(allowed) or len(set(values)) < len(values):
+                raise ValueError(f"multiverse: {name}={values}: name different ones of {', '.join(allowed)}")
         if missing := set(self.tasks) - set(self.finetuning_samples):
             raise ValueError(f"finetuning_samples: no entry for {sorted(missing)}")
         if self.sanity_label_people > self.narrow_people:

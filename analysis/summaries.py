@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analysis import claims, statistics
-from analysis.study import Study
+from analysis import claims, ground_truth, prose, statistics
+from analysis.study import Study, interventions, truth
 
 FEWER_DRAWS = 500  # for the many intervals of a curve; the ledger uses the parameter `resamples`
 
@@ -205,6 +205,53 @@ def picture(pixels: np.ndarray) -> np.ndarray:
     return pixels.mean(0).transpose(1, 2, 0).round().astype(np.uint8)
 
 
+def composites_verdict(ranked: pd.DataFrame) -> str:
+    """What `truth.ranking` says about the composites of LRP, in a few sentences."""
+    rows = ranked.assign(method=ranked.method.str.replace("_", " "))
+    first, *others = rows[rows.kind == "LRP"].itertuples(index=False)
+    text = f"Of the composites “{first.method}” scores best: {_with(first.estimate, first.low, first.high)}."
+    for what, row in (
+        ("The next composite", next(iter(others), None)),
+        ("The best of all other maps", next(rows[rows.kind != "LRP"].itertuples(index=False), None)),
+    ):
+        if row is not None:
+            behind = _with(row.behind, row.behind_low, row.behind_high)
+            text += (
+                f" {what}, “{row.method}”, reaches {_with(row.estimate, row.low, row.high)}: {behind} less."
+            )
+    return text
+
+
+def truth_by_metric(table: pd.DataFrame, against: str = "change") -> pd.DataFrame:
+    """`truth.scores` as a reader sees them: a row per method, best first, and a column per metric, with intervals."""
+    ours = truth.shown(table)
+    ours = ours[(ours.truth == against) & (ours.evidence == ours.evidence.iloc[-1])]
+    text = [_with(r.estimate, r.low, r.high) for r in ours.itertuples(index=False)]
+    wide = ours.assign(text=text).pivot(index="method", columns="metric", values="text")
+    order = ours[ours.metric == truth.DECIDING["metric"]].sort_values("estimate", ascending=False).method
+    names = ground_truth.METRICS
+    wide = wide.loc[order, list(names)].rename(columns=names, index=lambda name: name.replace("_", " "))
+    return wide.rename_axis(index=None, columns=None)
+
+
+def interventions_verdict(told: pd.DataFrame) -> str:
+    """What `interventions.table` says: relevance against its best rival on how much regions matter, in a sentence."""
+    effects, questions = interventions.EFFECTS, interventions.QUESTIONS
+    changed = effects["swap"] if effects["swap"] in set(told.changed) else effects["fill"]
+    ours = told[(told.question == questions["size"]) & (told.changed == changed)].set_index("ranking")
+    own, rivals = ours.loc["relevance"], ours.drop(index=["relevance", "fill"], errors="ignore")
+    best = rivals.loc[rivals.correlation.idxmax()]
+    return (
+        f"With the effect of {changed}, the magnitude of relevance correlates at "
+        f"{_with(own.correlation, own.low, own.high)}; the best rival, “{best.name.replace('_', ' ')}”, at "
+        f"{_with(best.correlation, best.low, best.high)}."
+    )
+
+
+def _with(estimate: float, low: float, high: float) -> str:
+    return f"{prose.number(estimate)} {prose.interval(low, high)}"
+
+
 def _shares(maps: xr.Dataset) -> np.ndarray:
     """Magnitude of relevance `(model, image, y, x)`, each map scaled to sum 1."""
     magnitude = np.abs(maps.relevance.values)
@@ -223,4 +270,6 @@ def _interval(
         values, people, strata, units=units, n=FEWER_DRAWS, seed=study.parameters.stimulus_seed
     )
     low, high = estimate.interval(study.parameters.confidence)
+    if values.min() >= 0 and values.max() <= 1:  # shares and probabilities: nothing lies beyond
+        low, high = max(low, 0.0), min(high, 1.0)
     return {name: float(estimate.value), "low": float(low), "high": float(high)}

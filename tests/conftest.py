@@ -46,7 +46,7 @@ class Study:
     def export_relevance(self, path):
         path.mkdir(exist_ok=True)
 """
-CLAIMS = """
+LEDGER = """
 def ledger(study):
     return [{"id": "C1", "estimate": float("nan"), "verdict": "inconclusive"}]
 """
@@ -68,7 +68,7 @@ class Project:
         (root / "analysis" / "study").mkdir()
         (root / "analysis" / "study" / "__init__.py").write_text(STUDY)
         (root / "analysis" / "study" / "networks.py").touch()
-        (root / "analysis" / "claims.py").write_text(CLAIMS)
+        (root / "analysis" / "multiverse.py").write_text(LEDGER)
         self.section("index", "# Front\n\nSee [the first](first.md).\n")
         self.section("first", "# First\n\n```{code-cell} ipython3\nprint(parameters.seeds)\n```\n")
 

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from scipy.stats import rankdata
 
-from analysis import lrp, masking, models
+from analysis import lrp, masking, models, provenance
 from analysis.params import Parameters
 from analysis.store import Store
 from analysis.study import grid as grids
@@ -290,13 +290,18 @@ def _grid_of(
     rankings: int,
     extra: tuple = (),
 ) -> xr.Dataset:
-    todo = [cell for cell in grid if not store.has(kind, inputs_of(p, store, cell), MASK)]
+    inputs = [inputs_of(p, store, cell) for cell in grid]
+    todo = [cell for cell, needs in zip(grid, inputs, strict=True) if not store.has(kind, needs, MASK)]
     sizes = [p.explained_images * rankings] * len(todo)
     jobs = [(p, store, cell, *extra) for cell in todo]
     parallel.each(step, jobs, sizes, description, p.workers, p.threads)
-    rows = grids.table(grid)
-    whole = xr.concat([step(p, store, cell, *extra).load().drop_attrs() for cell in grid], "model")
-    return whole.assign_coords({name: ("model", rows[name].to_numpy()) for name in rows})
+
+    def make() -> xr.Dataset:
+        rows = grids.table(grid)
+        whole = xr.concat([step(p, store, cell, *extra).load().drop_attrs() for cell in grid], "model")
+        return whole.assign_coords({name: ("model", rows[name].to_numpy()) for name in rows})
+
+    return store.remember((kind, provenance.digest(inputs)), make)
 
 
 def _identities(p: Parameters, store: Store) -> list[str]:
