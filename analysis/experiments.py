@@ -13,6 +13,9 @@ PROFILE = "grid"
 # parameters, `store` with large ones), and `CODE`, the modules whose code the tables depend on.
 EXPERIMENTS = {
     "truth": "study.truth",
+    "shortcuts": "study.shortcuts",
+    "sanity": "study.sanity",
+    "retrain": "study.retrain",
     "calibration": "certainty",
     "multiverse": "multiverse",
 }

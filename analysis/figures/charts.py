@@ -329,4 +329,5 @@ def _assemble(
     chart = chart.properties(
         width=560 // panels - 40, height=min(height, 200) if height == HEIGHT else height
     )
-    return chart.facet(alt.Facet(facet, type="nominal", sort=None, title=None), columns=panels, data=df)
+    order = list(dict.fromkeys(df[facet]))  # Vega sorts panels by name unless told otherwise
+    return chart.facet(alt.Facet(facet, type="nominal", sort=order, title=None), columns=panels, data=df)
