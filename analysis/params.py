@@ -115,7 +115,7 @@ class Parameters(BaseModel):
     bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
 
-    composite: Composite = Field("epsilon_plus", description="LRP composite: which rule each layer uses")
+    composite: Composite = Field("epsilon_gamma_box", description="LRP composite: which rule each layer uses")
     explain: Literal["predicted", "true"] = Field(
         "predicted", description="the class whose logit is explained"
     )
