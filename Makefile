@@ -1,4 +1,4 @@
-# make book | test | bench | lint | lock | clean | help
+# make book | pdf | test | bench | lint | lock | clean | help
 # Everything runs in .venv, which is made on first use. PYTHON=... chooses another interpreter.
 
 PROFILE ?= demo
@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 RUN := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: help book test bench lint lock clean
+.PHONY: help book pdf test bench lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -17,6 +17,9 @@ help: ## show this list
 
 book: $(STAMP) ## the paper with PROFILE, into _build/PROFILE/html/index.html
 	@$(RUN) -m analysis book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
+
+pdf: $(STAMP) ## the same, and its PDF, which the book has anyway where Chromium is installed
+	@$(RUN) -m analysis pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
 test: $(STAMP) ## all tests, those in a browser too where Chromium is installed
 	@$(RUN) -m pytest

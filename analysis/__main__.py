@@ -1,4 +1,4 @@
-"""`python -m analysis`: build the book, run one section, show where a build stands."""
+"""`python -m analysis`: build the book, run one section, show where a build stands, compare two builds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from analysis import experiments, params
-from analysis.book import BuildError, build, run_section, status
+from analysis.book import BuildError, build, compare, print_pdf, run_section, status
 from analysis.book.build import summary
 
 
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("book", _book, "execute every section that changed, then render the pages")
+    add("pdf", _pdf, "the whole paper as one PDF (needs a Chromium)")
     run = add("run", _run, "execute and render one section with changed parameters")
     run.add_argument("section", help="file name in book/, without the ending")
     run.add_argument(
@@ -46,11 +47,20 @@ def _parser() -> argparse.ArgumentParser:
     kept.add_argument("experiment", choices=sorted(experiments.EXPERIMENTS))
     kept.set_defaults(profile=experiments.PROFILE)
     add("status", _status, "list the sections, what they took, and whether they are up to date")
+    pair = commands.add_parser("compare", help="a page that shows what moved between two builds")
+    pair.set_defaults(command=_compare)
+    for name in ("first", "second"):
+        pair.add_argument(name, help="a profile that was built, its folder, or its claims.json")
     return parser
 
 
 def _book(chosen: argparse.Namespace) -> int:
     print(summary(build(chosen.profile, chosen.data)))
+    return 0
+
+
+def _pdf(chosen: argparse.Namespace) -> int:
+    print(f"open {print_pdf(chosen.profile, chosen.data)}")
     return 0
 
 
@@ -72,6 +82,11 @@ def _status(chosen: argparse.Namespace) -> int:
     for row in status(chosen.profile, chosen.data):
         seconds, memory = ("" if row[k] is None else row[k] for k in ("seconds", "peak_memory_mb"))
         print(f"{row['section']:16} {row['state']:12} {seconds:>8} {memory:>11}")
+    return 0
+
+
+def _compare(chosen: argparse.Namespace) -> int:
+    print(f"open {compare(chosen.first, chosen.second)}")
     return 0
 
 

@@ -75,11 +75,14 @@ def recall(name: str) -> Kept:
     """
     folder = FOLDER / name
     if not (folder / MANIFEST).is_file():
-        raise FileNotFoundError(
-            f"no stored result {name!r} in {FOLDER}; make it with: python -m analysis store {name}"
-        )
+        raise FileNotFoundError(f"no stored result {name!r}; make it with: python -m analysis store {name}")
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
     return Kept(name, tables, json.loads((folder / MANIFEST).read_text()))
+
+
+def files() -> list[Path]:
+    """Every file of every stored result."""
+    return sorted(path for path in FOLDER.rglob("*") if path.is_file())
 
 
 def recall_or(name: str, live: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], str]:

@@ -21,11 +21,11 @@ import xarray as xr
 from analysis import masking, statistics
 from analysis.params import COMPUTE
 from analysis.statistics.bootstrap import Estimate
-from analysis.study import Study, maps
+from analysis.study import Cell, Study, maps
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 CONTROLS = tuple(name for name in maps.CONTROLS if name != "least")
-SHARED_CONTROLS = ("random", "blobs", "centre", "other_image", "average", "edges")
+SHARED_CONTROLS = tuple(name for name in maps.RIVALS if name != "least")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Part:
     Attributes:
         label: what it is about. estimate, ci_low, ci_high: in the claim's unit. p: two-sided, against 0.
         n: images. effect_size: the estimate in standard deviations over people (NaN where not defined).
-        verdict: by the claim's region.
+        verdict: by the claim's region. variance, df: from people, networks and both, and their degrees of
+        freedom (`bootstrap.Estimate`); empty where the interval is not made from these.
     """
 
     label: str
@@ -71,6 +72,8 @@ class Part:
     n: int
     effect_size: float
     verdict: str
+    variance: tuple[float, ...] = ()
+    df: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,9 @@ class Claim:
 
     Attributes:
         id: C1 to C8. title: a few words. statement: in plain words. statistic: what is computed. unit: of it.
-        section: the page that computes it. original: what the paper's abstract reports.
+        section: the page that computes it. original: what the paper's abstract says, in short.
         parts: function of a study that gives the parts. need: "all" parts or "any".
+        reported: whether the abstract gives an outcome, or says only what was done.
     """
 
     id: str
@@ -92,6 +96,7 @@ class Claim:
     original: str
     parts: Callable[[Study], tuple[Region, list[Part]]]
     need: Literal["all", "any"] = "all"
+    reported: bool = True
 
 
 def ledger(study: Study) -> list[dict[str, Any]]:
@@ -100,8 +105,8 @@ def ledger(study: Study) -> list[dict[str, Any]]:
 
 
 def claim(study: Study, name: str) -> dict[str, Any]:
-    """One claim: id, title, statement, statistic, unit, section, original, region, estimate, ci_low, ci_high, p, n,
-    effect_size, verdict, part (which part these numbers are of) and `parts`.
+    """One claim: id, title, statement, statistic, unit, section, original, region, bounds (the region's finite ends),
+    estimate, ci_low, ci_high, p, n, effect_size, verdict, part (which part these numbers are of) and `parts`.
 
     The numbers at the top are those of the part that decides: the one nearest to overturning the verdict.
     """
@@ -120,7 +125,7 @@ def claim(study: Study, name: str) -> dict[str, Any]:
 
 def table(record: dict[str, Any]) -> pd.DataFrame:
     """A claim's parts as a table: part, estimate, ci_low, ci_high, p, n, effect_size, verdict."""
-    return pd.DataFrame(record["parts"]).rename(columns={"label": "part"})
+    return pd.DataFrame(record["parts"]).rename(columns={"label": "part"}).drop(columns=["variance", "df"])
 
 
 def combined(verdicts: list[str], need: str) -> str:
@@ -142,7 +147,8 @@ def _record(definition: Claim, region: Region, parts: list[Part]) -> dict[str, A
     return (
         described
         | {"region": str(region)}
-        | {k: v for k, v in asdict(head).items() if k not in ("label", "verdict")}
+        | {k: v for k, v in asdict(head).items() if k not in ("label", "verdict", "variance", "df")}
+        | {"bounds": [bound for bound in (region.low, region.high) if math.isfinite(bound)]}
         | {"verdict": verdict, "part": head.label, "parts": [asdict(part) for part in parts]}
     )
 
@@ -162,9 +168,9 @@ def _part(
     low, high = (float(x) for x in estimate.interval(study.parameters.confidence))
     value, se = float(estimate.value), float(estimate.se)
     effect = value / (se * math.sqrt(people)) if se > 0 else math.nan
-    return Part(
-        label, value, low, high, float(estimate.p() if p is None else p), n, effect, region.verdict(low, high)
-    )
+    chance = float(estimate.p() if p is None else p)
+    spread = tuple(estimate.parts.tolist()), tuple(estimate.df.tolist())
+    return Part(label, value, low, high, chance, n, effect, region.verdict(low, high), *spread)
 
 
 # ------------------------------------------------------------ C1: accuracy
@@ -173,19 +179,16 @@ def _part(
 def _accuracy(study: Study) -> tuple[Region, list[Part]]:
     p = study.parameters
     region = Region(-p.accuracy_margin, p.accuracy_margin)
-    test = study.predictions().query("split == 'test'")
     parts = []
     for task in p.tasks:
-        wide = test[test.task == task].pivot(index="name", columns="model", values="correct").astype(float)
-        people = test[test.task == task].drop_duplicates("name").set_index("name").identity.loc[wide.index]
         cells = [cell for cell in study.grid if cell.task == task]
+        values, people = correctness(study, cells, "test")
         strata, units = statistics.transfer.resampling(cells)
-        values = wide[[cell.name for cell in cells]].to_numpy().T
         for a, b in combinations(p.pretrainings, 2):
             sign = np.array([(c.pretraining == a) / p.seeds - (c.pretraining == b) / p.seeds for c in cells])
             estimate = statistics.bootstrap.mean(
                 values,
-                people.to_numpy(),
+                people,
                 strata,
                 contrast=sign,
                 units=units,
@@ -193,8 +196,17 @@ def _accuracy(study: Study) -> tuple[Region, list[Part]]:
                 seed=p.stimulus_seed,
             )
             label = f"{task}: {a} minus {b}"
-            parts.append(_part(study, region, label, estimate, len(people), people.nunique()))
+            parts.append(_part(study, region, label, estimate, len(people), len(set(people))))
     return region, parts
+
+
+def correctness(study: Study, cells: list[Cell], split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each network of one task named each image of a split rightly, `(cell, image)`; who is on the images."""
+    names = [cell.name for cell in cells]
+    found = study.predictions().query("split == @split and model in @names")
+    wide = found.pivot(index="name", columns="model", values="correct").astype(float)
+    people = found.drop_duplicates("name").set_index("name").identity.loc[wide.index]
+    return wide[names].to_numpy().T, people.to_numpy()
 
 
 # ------------------------------------------------------------ C2 and C7: masking
@@ -206,7 +218,7 @@ def gains_over_controls(study: Study, curves: xr.Dataset, ranking: str, controls
     Keeping relevant pixels should help and removing them should hurt, so the sign is turned for "remove":
     positive speaks for the ranking in both.
     """
-    area = masking.area(study.performance(curves))
+    area = masking.area(study.performance(curves), *counted(study))
     gains = {}
     for mode, sign in (("keep", 1), ("remove", -1)):
         own = area.sel(ranking=ranking, mode=mode)
@@ -214,6 +226,15 @@ def gains_over_controls(study: Study, curves: xr.Dataset, ranking: str, controls
             difference = sign * (own - area.sel(ranking=control, mode=mode))
             gains[mode, control] = difference.transpose("model", "image").values
     return gains
+
+
+def counted(study: Study) -> tuple[float, float]:
+    """The range of percents whose area counts, by the parameter `percent_range`."""
+    percents = study.parameters.percents
+    middle = percents[(len(percents) - 1) // 2]
+    return {"all": (0.0, 100.0), "few": (0.0, middle), "many": (middle, 100.0)}[
+        study.parameters.percent_range
+    ]
 
 
 def _against_controls(
@@ -249,7 +270,12 @@ def _consensus(study: Study) -> tuple[Region, list[Part]]:
 
 def transfer_arrays(study: Study) -> tuple[np.ndarray, np.ndarray]:
     """Performance `(source, target, image)` on kept pixels, and the control on `(target, image)`."""
-    values = study.performance(study.transfer()).mean(("percent", "mode"))
+    curves, percents = study.transfer(), study.parameters.transfer_percents
+    half = (len(percents) + 1) // 2
+    chosen = {"all": percents, "few": percents[:half], "many": percents[-half:]}[
+        study.parameters.percent_range
+    ]
+    values = study.performance(curves.sel(percent=list(chosen))).mean(("percent", "mode"))
     names = [cell.name for cell in study.grid]
     performance = values.sel(ranking=names).transpose("ranking", "model", "image").values
     control = values.sel(ranking=study.parameters.transfer_control).transpose("model", "image").values
@@ -270,9 +296,11 @@ def similarity_by_relation(study: Study, measure: str = "spearman") -> dict[str,
 
 def _stability(study: Study) -> tuple[Region, list[Part]]:
     region = Region(low=study.parameters.transfer_margin)
+    likeness = study.parameters.likeness
+    words = {"spearman": "rank correlation", "overlap": "top-pixel overlap"}[likeness]
     estimates = {
         "transfer between seeds": transfer_by_relation(study)["seed"],
-        "rank correlation of maps between seeds": similarity_by_relation(study)["seed"],
+        f"{words} of maps between seeds": similarity_by_relation(study, likeness)["seed"],
     }
     return region, _parts(study, region, estimates)
 
@@ -310,17 +338,22 @@ def _asymmetry(study: Study) -> tuple[Region, list[Part]]:
         found = asymmetries(study)
     except ValueError as nothing:  # no family whose own maps gain anything: nothing to be asymmetric about
         return region, [_untestable(str(nothing), len(people))]
-    low, high = found.estimate.simultaneous(p.confidence, seed=p.stimulus_seed)
-    chance = statistics.correction.holm(found.estimate.p())
+    known = np.isfinite(found.estimate.se)
+    excluded = found.excluded | {
+        found.pairs[k]: "its variance cannot be estimated" for k in np.flatnonzero(~known)
+    }
+    estimate = found.estimate.subset(known)
+    low, high = estimate.simultaneous(p.confidence, seed=p.stimulus_seed) if known.any() else ([], [])
+    chance = statistics.correction.holm(estimate.p()) if known.any() else []
     parts = []
-    for k, (a, b) in enumerate(found.pairs):
-        value, se = float(found.estimate.value[k]), float(found.estimate.se[k])
+    for k, (a, b) in enumerate(pair for pair, ours in zip(found.pairs, known, strict=True) if ours):
+        one = estimate[k]
+        value, se, ends = float(one.value), float(one.se), (float(low[k]), float(high[k]))
         effect = value / (se * math.sqrt(len(set(people)))) if se > 0 else math.nan
-        verdict = region.verdict(float(low[k]), float(high[k]))
-        label = f"{a} to {b}, minus the reverse"
-        ends = float(low[k]), float(high[k])
-        parts.append(Part(label, value, *ends, float(chance[k]), len(people), effect, verdict))
-    for (a, b), reason in found.excluded.items():
+        spread = tuple(one.parts.tolist()), tuple(one.df.tolist())
+        label, verdict = f"{a} to {b}, minus the reverse", region.verdict(*ends)
+        parts.append(Part(label, value, *ends, float(chance[k]), len(people), effect, verdict, *spread))
+    for (a, b), reason in excluded.items():
         parts.append(_untestable(f"{a} to {b}: {reason}", len(people)))
     return region, parts
 
@@ -391,6 +424,7 @@ CLAIMS = (
         "masking",
         "Relevance-based image masking is used to quantify how relevance measures vary and generalise.",
         _masking,
+        reported=False,
     ),
     Claim(
         "C3",
@@ -452,5 +486,6 @@ CLAIMS = (
         "humans",
         "Model decision weighting is evaluated against human measures of similarity.",
         _humans,
+        reported=False,
     ),
 )

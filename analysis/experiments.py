@@ -11,7 +11,14 @@ from analysis import archive, study
 PROFILE = "grid"
 # Name -> module of `analysis`. It has `tables(study)`, which gives data frames by name (a section calls it with small
 # parameters, `store` with large ones), and `CODE`, the modules whose code the tables depend on.
-EXPERIMENTS: dict[str, str] = {"truth": "study.truth"}
+EXPERIMENTS = {
+    "truth": "study.truth",
+    "shortcuts": "study.shortcuts",
+    "sanity": "study.sanity",
+    "retrain": "study.retrain",
+    "calibration": "certainty",
+    "multiverse": "multiverse",
+}
 
 
 def store(name: str, profile: str = PROFILE, data: str | None = None) -> Path:

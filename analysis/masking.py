@@ -323,18 +323,18 @@ def _batches(n: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, n, size)]
 
 
-def area(curve: xr.DataArray) -> xr.DataArray:
-    """Area under a curve over its `percent` coordinate, by trapezoids, divided by 100: its mean height.
+def area(curve: xr.DataArray, low: float = 0.0, high: float = 100.0) -> xr.DataArray:
+    """Mean height of a curve between two of its percents, by trapezoids; over the whole range, its area / 100.
 
-    ValueError unless the curve includes its ends at 0 and 100, because areas over different ranges do not
-    compare. Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned", IEEE
-    TNNLS 28(11).
+    ValueError unless the curve has a value at both ends, because areas over different ranges do not compare.
+    Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS
+    28(11).
     """
     curve = curve.sortby("percent").astype(float)
-    low, high = float(curve.percent[0]), float(curve.percent[-1])
-    if (low, high) != (0.0, 100.0):
-        raise ValueError(f"an area needs the percents 0 and 100; this curve runs from {low:g} to {high:g}")
-    return curve.integrate("percent") / 100
+    if not low < high or not {low, high} <= set(curve.percent.values.tolist()):
+        percents = ", ".join(f"{value:g}" for value in curve.percent.values)
+        raise ValueError(f"an area needs the percents {low:g} and {high:g}; this curve has {percents}")
+    return curve.sel(percent=slice(low, high)).integrate("percent") / (high - low)
 
 
 def symmetric_gain(most: xr.DataArray, least: xr.DataArray) -> xr.DataArray:

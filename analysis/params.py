@@ -30,22 +30,12 @@ Composite = Literal[
     "epsilon_alpha2_beta1_flat",
     "epsilon_gamma_box",
 ]
-Part = Literal["skin", "jaw", "brows", "eyes", "nose", "mouth", "hair"]
-Method = Literal[
-    Composite,
-    "gradient",
-    "input_x_gradient",
-    "integrated_gradients",
-    "guided_backprop",
-    "occlusion",
-    "random",
-    "blobs",
-    "centre",
-    "other_image",
-    "average",
-    "edges",
-    "random_weights",
+Explainer = Literal[
+    Composite, "gradient", "input_x_gradient", "integrated_gradients", "guided_backprop", "occlusion"
 ]
+Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
+Part = Literal["skin", "jaw", "brows", "eyes", "nose", "mouth", "hair"]
+Method = Literal[Explainer, "random", "blobs", "centre", "other_image", "average", "edges", "random_weights"]
 COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
 
 
@@ -125,7 +115,7 @@ class Parameters(BaseModel):
     bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
 
-    composite: Composite = Field("epsilon_plus", description="LRP composite: which rule each layer uses")
+    composite: Composite = Field("epsilon_gamma_box", description="LRP composite: which rule each layer uses")
     explain: Literal["predicted", "true"] = Field(
         "predicted", description="the class whose logit is explained"
     )
@@ -149,7 +139,21 @@ class Parameters(BaseModel):
     transfer_control: Literal["random", "blobs", "centre", "average", "other_image"] = Field(
         "blobs", description="the control mask that a transfer of 0 refers to"
     )
+    percent_range: Literal["all", "few", "many"] = Field(
+        "all", description="which of the percents claims count: all, or the half with few or with many pixels"
+    )
+    likeness: Literal["spearman", "overlap"] = Field(
+        "spearman",
+        description="how alike maps are: rank correlation over pixels, or overlap of the top pixels",
+    )
     overlap_percent: Percent = Field(10.0, description="share of top pixels compared between maps, %")
+
+    explorer_faces: int = Field(6, ge=1, le=40, description="held-out faces to explore (procedural faces)")
+    explorer_composites: tuple[Composite, ...] = Field(
+        ("epsilon_plus", "epsilon", "epsilon_alpha2_beta1_flat"),
+        min_length=1,
+        description="rules to explore faces with",
+    )
 
     resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
     permutations: int = Field(5000, ge=100, le=1000000, description="random permutations, where not exact")
@@ -162,6 +166,24 @@ class Parameters(BaseModel):
     )
     asymmetry_margin: float = Field(
         0.05, ge=0, lt=1, description="transfer differences below this do not count"
+    )
+
+    multiverse: dict[Choice, list[str]] = Field(
+        {
+            "measure": ["accuracy", "probability", "logit"],
+            "percent_range": ["all", "few", "many"],
+            "likeness": ["spearman", "overlap"],
+        },
+        description="choices that every claim is recomputed under, in all combinations",
+    )
+    multiverse_resamples: int = Field(
+        400, ge=100, le=100000, description="bootstrap resamples of each of those"
+    )
+    calibration_seeds: tuple[Annotated[int, Field(ge=2, le=50)], ...] = Field(
+        (3,), min_length=1, description="seeds per family of those simulated studies; one design each"
+    )
+    calibration_experiments: int = Field(
+        100, ge=20, le=100000, description="simulated studies that check intervals and tests"
     )
 
     ratings: tuple[str, ...] = Field(
@@ -208,6 +230,57 @@ class Parameters(BaseModel):
     intervention_donors: int = Field(
         2, ge=1, le=20, description="people whose parts each image is given in turn"
     )
+    narrow_size: int = Field(
+        32, ge=32, le=224, description="image side in the experiments of 'Shortcuts', pixels"
+    )
+    narrow_width: float = Field(
+        0.125, gt=0, le=1, description="channels of their networks relative to VGG-16"
+    )
+    narrow_people: int = Field(1000, ge=20, le=100000, description="people they train on, one image each")
+    narrow_test_people: int = Field(40, ge=8, le=5000, description="other people they test on, 2 images each")
+    narrow_shift: float = Field(
+        1.5, gt=0, le=5, description="how far their genders differ, relative to the other procedural faces"
+    )
+    narrow_samples: int = Field(3000, ge=32, description="images shown in each of their trainings")
+    shortcut_kinds: tuple[Literal["tint", "mark", "background"], ...] = Field(
+        ("mark",), min_length=1, description="shortcuts planted in training images"
+    )
+    shortcut_strengths: tuple[Annotated[float, Field(ge=0.5, le=1)], ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="share of training images whose shortcut agrees with the class (0.5: none)",
+    )
+    shortcut_seeds: int = Field(3, ge=2, le=50, description="networks of each kind and strength of shortcut")
+    shortcut_methods: tuple[Explainer, ...] = Field(
+        ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
+        min_length=1,
+        description="methods whose maps are searched for shortcuts",
+    )
+    sanity_methods: tuple[Explainer, ...] = Field(
+        ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
+        min_length=1,
+        description="methods put to the sanity checks",
+    )
+    sanity_depths: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
+        (1, 3, 16), min_length=1, description="how many of the 16 layers, from the top, have random weights"
+    )
+    sanity_seeds: int = Field(2, ge=2, le=50, description="networks in the sanity checks")
+    sanity_label_people: int = Field(
+        200,
+        ge=20,
+        le=100000,
+        description="people whose labels are permuted, few enough to be learned by heart",
+    )
+    sanity_label_epochs: int = Field(15, ge=1, le=1000, description="times that each of them is shown")
+    retrain_methods: tuple[Literal[Explainer, "random", "centre", "average", "edges"], ...] = Field(
+        ("epsilon_plus", "random"),
+        min_length=1,
+        description="rankings by which pixels are removed to retrain",
+    )
+    retrain_percents: tuple[Percent, ...] = Field(
+        (30.0,), min_length=1, description="share of pixels removed to retrain, %"
+    )
+    retrain_seeds: int = Field(2, ge=2, le=50, description="retrained networks for each ranking and share")
 
     @model_validator(mode="before")
     @classmethod
@@ -216,7 +289,9 @@ class Parameters(BaseModel):
             return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return values
 
-    @field_validator("percents", "transfer_percents")
+    @field_validator(
+        "percents", "transfer_percents", "shortcut_strengths", "sanity_depths", "retrain_percents"
+    )
     @classmethod
     def _ascending(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if list(values) != sorted(set(values)):
@@ -243,6 +318,13 @@ class Parameters(BaseModel):
             raise ValueError("name at least one composite of LRP")
         return names
 
+    @field_validator("shortcut_kinds", "shortcut_methods", "sanity_methods", "retrain_methods")
+    @classmethod
+    def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("each once")
+        return values
+
     @model_validator(mode="after")
     def _fits_together(self) -> Parameters:
         if len(self.pretrainings) < 1:
@@ -251,8 +333,16 @@ class Parameters(BaseModel):
             raise ValueError(
                 f"rated_identities={self.rated_identities}: at most identities={self.identities} can be rated"
             )
+        for name, values in self.multiverse.items():
+            allowed = get_args(type(self).model_fields[name].annotation)
+            if not values or not set(values) <= set(allowed) or len(set(values)) < len(values):
+                raise ValueError(f"multiverse: {name}={values}: name different ones of {', '.join(allowed)}")
         if missing := set(self.tasks) - set(self.finetuning_samples):
             raise ValueError(f"finetuning_samples: no entry for {sorted(missing)}")
+        if self.sanity_label_people > self.narrow_people:
+            raise ValueError(
+                f"sanity_label_people={self.sanity_label_people}: at most narrow_people={self.narrow_people}"
+            )
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"tasks={list(self.tasks)}: each task once")
         if self.minimum_images > self.maximum_images:

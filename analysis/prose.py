@@ -46,7 +46,7 @@ def ledger(records: list[Mapping[str, Any]]) -> HTML:
     rows = "".join(
         f"<tr><th scope='row'><a href='{r['section']}.html'>{r['id']}</a></th>"
         f"<td><strong>{html.escape(r['title'])}.</strong> {html.escape(r['statement'])}</td>"
-        f"<td>{_badge(r['verdict'])}</td>"
+        f"<td>{_badge(r['verdict'])}<br><span class='claim-part'>{_robustness(r['robustness'])}</span></td>"
         f"<td>{_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
         f"<td>{p_value(r['p'])}<br>n = {r['n']}</td></tr>"
         for r in records
@@ -57,6 +57,34 @@ def ledger(records: list[Mapping[str, Any]]) -> HTML:
     return HTML(
         "<div class='claim-scroll' tabindex='0' role='region' aria-label='Ledger of claims'>"
         f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def beside_original(records: list[Mapping[str, Any]]) -> HTML:
+    """What the original's abstract says, what this run finds, and whether the two agree, claim by claim."""
+    rows = "".join(
+        f"<tr><th scope='row'><a href='{r['section']}.html#claim-{r['id']}'>{r['id']}</a></th>"
+        f"<td>{html.escape(r['original'])}</td>"
+        f"<td>{_badge(r['verdict'])}: {_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
+        f"<td>{compared(r)}</td></tr>"
+        for r in records
+    )
+    head = "".join(
+        f"<th scope='col'>{h}</th>"
+        for h in ("", "The original's abstract, in short", "This run", "Side by side")
+    )
+    return HTML(
+        "<div class='claim-scroll' tabindex='0' role='region' aria-label='The original and this run'>"
+        f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def compared(record: Mapping[str, Any]) -> str:
+    """Whether a claim came out as the original's abstract has it."""
+    if not record["reported"]:
+        return "the abstract gives no outcome"
+    return {"supported": "as reported", "contradicted": "differs"}.get(
+        record["verdict"], "not settled by this run"
     )
 
 
@@ -82,8 +110,16 @@ def _box(r: Mapping[str, Any]) -> str:
         f"<p>{html.escape(r['statement'])}</p>"
         f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} images). "
         f"Supported if {html.escape(r['region'])}, in {html.escape(r['unit'])}. "
-        f"The original's abstract: “{html.escape(r['original'])}”</p></div>"
+        f"The original's abstract, in short: {html.escape(r['original'])}</p></div>"
     )
+
+
+def _robustness(r: Mapping[str, Any]) -> str:
+    """In how many analyses the verdict holds, and what flips it most."""
+    if r["analyses"] == 1:
+        return "no choice of analysis applies"
+    text = f"holds in {r['share']:.0%} of {r['analyses']} analyses"
+    return text if r["flips"] is None else f"{text}, in {r['flips_share']:.0%} with {html.escape(r['flips'])}"
 
 
 def _numbers(r: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ PACKAGES = (
 )
 # A result depends on these only through its parameters and the keys of what it was made from, which its key holds
 # already: editing them recomputes only the results that name them.
-APART = {
+APART = frozenset(
     f"analysis.{name}"
     for name in (
         "params",
@@ -42,7 +42,7 @@ APART = {
         "study.stimuli",
         "study.networks",
     )
-}
+)
 
 
 def digest(value: Any) -> str:
@@ -52,8 +52,8 @@ def digest(value: Any) -> str:
 
 
 @cache
-def code(*modules: str) -> str:
-    """Hash of the named modules of `analysis` and of everything in `analysis` they import, except what is `APART`.
+def code(*modules: str, apart: frozenset[str] = APART) -> str:
+    """Hash of the named modules of `analysis` and of everything in `analysis` they import, except what is `apart`.
 
     Comments, docstrings and formatting do not count, so editing those recomputes nothing.
     """
@@ -63,7 +63,7 @@ def code(*modules: str) -> str:
         name = waiting.pop()
         if name not in seen and (found := _module(name)):
             seen[name], imports = found
-            waiting += [module for module in imports if module not in APART]
+            waiting += [module for module in imports if module not in apart]
     return digest(sorted(seen.items()))
 
 

@@ -20,11 +20,9 @@ def accuracy(study: Study) -> pd.DataFrame:
     """
     rows = []
     for (pretraining, task, split), found in study.predictions().groupby(["pretraining", "task", "split"]):
-        wide = found.pivot(index="name", columns="model", values="correct").astype(float)
-        people = found.drop_duplicates("name").set_index("name").identity.loc[wide.index].to_numpy()
         cells = [c for c in study.grid if (c.pretraining, c.task) == (pretraining, task)]
         strata, _ = statistics.transfer.resampling(cells)
-        values = wide[[c.name for c in cells]].to_numpy().T
+        values, people = claims.correctness(study, cells, split)
         rows.append(
             {
                 "pretraining": pretraining,
@@ -99,6 +97,21 @@ def relations(study: Study) -> pd.DataFrame:
                 "value": float(estimate.value),
             }
             rows.append(row | {"low": float(low), "high": float(high)})
+    return pd.DataFrame(rows)
+
+
+def balance(study: Study) -> pd.DataFrame:
+    """Where the explained logit went, summed over images and seeds: family, part, share of the logit."""
+    maps = study.relevance()
+    rows = []
+    for family in dict.fromkeys(maps.family.values):
+        ours = maps.isel(model=np.flatnonzero(maps.family.values == family))
+        logit = float(ours.logit.sum())
+        rows += [
+            {"family": family, "went to": "pixels", "share": float(ours.relevance.sum()) / logit},
+            {"family": family, "went to": "biases", "share": float(ours.biases.sum()) / logit},
+            {"family": family, "went to": "stabilisers", "share": float(ours.stabilisers.sum()) / logit},
+        ]
     return pd.DataFrame(rows)
 
 
@@ -258,4 +271,6 @@ def _interval(
         values, people, strata, units=units, n=FEWER_DRAWS, seed=study.parameters.stimulus_seed
     )
     low, high = estimate.interval(study.parameters.confidence)
+    if values.min() >= 0 and values.max() <= 1:  # shares and probabilities: nothing lies beyond
+        low, high = max(low, 0.0), min(high, 1.0)
     return {name: float(estimate.value), "low": float(low), "high": float(high)}

@@ -1,28 +1,26 @@
 """analysis.lrp beside zennit and captum: python -m benchmarks.lrp [--quick] [--parts table scaling ...]
 
-Everything goes to `_build/bench/lrp.json`, one entry per part:
+Figures go to `_build/bench/lrp.json`, one entry per part, and as tables to `_build/bench/lrp.md`.
 
 table      VGG-16, 224 px, batch of 8, all processor threads. Every method is called in turn, round after
-round, with
-           a plain forward pass (channels_last) in each round; a figure is the median over rounds of a call's
-           seconds over that round's plain pass, per map. Once with the heap as users find it and once with
-           `analysis.memory.keep_heap()` for everybody, each in a process of its own. A peer runs in the
-           memory layout that is faster for it, found out first on two images.
+           round, with a plain forward pass (channels_last) in each round; a figure is the median over rounds
+           of a call's seconds over that round's plain pass, per map. Other libraries sit out the last round.
+           First with the heap as users of each library find it (analysis.lrp does not change it), then, in
+           the same process, after `analysis.memory.keep_heap()`, which holds for everybody. A peer runs in
+           the memory layout that is faster for it, found out first on two images.
 scaling    Seconds per map and peak memory for 64, 256 and 1024 images streamed to a file, each in a process
-of its
-           own, through a narrow VGG-16; time for 1, 4 and 16 targets and for 1, 5 and 20 heads through the
-           full one.
+           of its own, through a narrow VGG-16; time for 1, 4 and 16 targets and for 1, 5 and 20 heads through
+           the full one, batch of 4.
 agreement  VGG-16 at 224 px, one image: largest difference from zennit in float64, relative to the largest
-           relevance, and the errors of both in float32.
+           relevance. At 96 px, eight networks and images: the errors of both in float32, zennit's in both
+           memory layouts, since sums are rounded differently in each.
 precision  A narrow VGG-16 trained on objects for a minute: maps in mixed precision against float32, and
-zennit's
-           in bfloat16 throughout.
+           zennit's in bfloat16 throughout.
 gpu        Maps per second in float32 and mixed precision and the share of the matrix-product rate, where
-there is a
-           GPU; "not measured" otherwise.
+           there is a GPU; "not measured" otherwise.
 
-The full run takes about half an hour on two quiet cores; `--quick`, a minute or two, has a narrow network at
-64 px and says nothing about speed.
+The full run takes about a quarter of an hour on two quiet cores; `--quick`, a minute or two, has a narrow
+network at 64 px and says nothing about speed.
 """
 
 from __future__ import annotations
@@ -53,7 +51,7 @@ from analysis.faces import make_objects
 from analysis.lrp import LRP
 from analysis.memory import keep_heap
 
-RESULT = Path("_build/bench/lrp.json")
+RESULT, TABLES = Path("_build/bench/lrp.json"), Path("_build/bench/lrp.md")
 PARTS = ("table", "scaling", "agreement", "precision", "gpu")
 BOX = {"low": (-2.2, -2.1, -1.9), "high": (2.3, 2.5, 2.7)}
 COMPOSITES = (
@@ -118,10 +116,8 @@ def captum_map(model: nn.Module, images: Tensor, targets: Tensor, convolution: t
 # Table
 
 
-def table(quick: bool, rounds: int, heap: str) -> dict:
-    """Seconds and passes per map of every method; `heap` is "default" or "kept"."""
-    if heap == "kept" and not keep_heap():
-        return {"not_measured": "this C library has no mallopt"}
+def table(quick: bool, rounds: int) -> dict:
+    """Seconds and passes per map of every method with the default heap, then with the kept one."""
     model = network(quick)
     images = pixels(8, model)
     targets = torch.arange(8)
@@ -159,30 +155,45 @@ def table(quick: bool, rounds: int, heap: str) -> dict:
         calls[key] = lambda peer=peer, m=layouts[layout], x=x: peer(m, x, targets)
     last, x = layouts[torch.channels_last], _placed(images, torch.channels_last)
     calls["plain forward pass", "torch"] = lambda: _plain(last, x)
-    measured = {key: [] for key in calls}
-    for key in calls:
+    for key, call in calls.items():
         if key[1] in ("analysis.lrp", "torch"):
-            calls[key]()
-    order = list(calls)
+            call()
+    found = {"images": len(images), "size": model.architecture.size}
+    found["default"] = _rounds("default", calls, rounds, maps, chosen)
+    if keep_heap():
+        found["kept"] = _rounds("kept", calls, rounds, maps, chosen)
+    else:
+        found["kept"] = {"not_measured": "this C library has no mallopt"}
+    return found
+
+
+def _rounds(heap: str, calls: dict, rounds: int, maps: dict, layouts: dict) -> dict:
+    """One row per method; `maps` per call and image where not 1, `layouts` of the peers."""
+    measured = {key: [] for key in calls}
+    plain = []
     for number in range(rounds):
-        for key in order[number:] + order[:number]:
-            measured[key].append(_seconds(calls[key]))
+        plain.append(_seconds(calls["plain forward pass", "torch"]))
+        for key, call in calls.items():
+            if key[1] in ("zennit", "captum") and number == rounds - 1 > 0:
+                continue
+            measured[key].append(plain[-1] if key[1] == "torch" else _seconds(call))
             _say(f"heap {heap}, round {number + 1}: {', '.join(key)}: {measured[key][-1]:.2f} s")
-    plain = measured["plain forward pass", "torch"]
     rows = []
     for (name, library), seconds in measured.items():
-        ratios = [s / p / maps.get((name, library), 1) for s, p in zip(seconds, plain, strict=True)]
+        ratios = [
+            s / p / maps.get((name, library), 1) for s, p in zip(seconds, plain[: len(seconds)], strict=True)
+        ]
         rows.append(
             {
                 "method": name,
                 "library": library,
-                "layout": chosen.get((name, library), "channels_last"),
+                "layout": layouts.get((name, library), "channels_last"),
                 "passes_per_map": statistics.median(ratios),
                 "passes_per_map_rounds": ratios,
                 "seconds_per_call_rounds": seconds,
             }
         )
-    return {"images": len(images), "size": model.architecture.size, "rows": rows}
+    return {"rows": rows}
 
 
 def _laid_out(model: models.VGG16, layout: torch.memory_format) -> models.VGG16:
@@ -222,7 +233,7 @@ def scaling(quick: bool, rounds: int) -> dict:
     counts = (16, 64, 256) if quick else (64, 256, 1024)
     images = [_child("images", quick, rounds, "--images", str(count)) for count in counts]
     model = network(quick)
-    x, targets = pixels(8, model), torch.arange(8)
+    x, targets = pixels(4, model), torch.arange(4)
     engine = own(model, "epsilon_plus")
     calls = {
         ("targets", t): lambda t=t: engine.explain(x, (targets[:, None] + torch.arange(t)) % 40)
@@ -237,7 +248,7 @@ def scaling(quick: bool, rounds: int) -> dict:
         )
     engine.explain(x, targets)
     measured = {key: [] for key in calls}
-    for _ in range(rounds):
+    for _ in range(min(rounds, 2)):
         for key, call in calls.items():
             measured[key].append(_seconds(call))
             _say(f"{key[1]} {key[0]}: {measured[key][-1]:.2f} s")
@@ -245,7 +256,7 @@ def scaling(quick: bool, rounds: int) -> dict:
         {"what": what, "count": count, "seconds": statistics.median(seconds), "seconds_rounds": seconds}
         for (what, count), seconds in measured.items()
     ]
-    return {"images": images, "targets_and_heads": lines}
+    return {"images": images, "batch": len(x), "targets_and_heads": lines}
 
 
 def images(quick: bool, count: int) -> dict:
@@ -286,34 +297,52 @@ def _peak_memory() -> float:
 
 
 def agreement(quick: bool) -> dict:
-    """Differences from zennit on one image."""
-    model, targets = network(quick), torch.tensor([3])
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.bias.normal_(0.0, 0.05, generator=generator)
-    x = pixels(1, model)
-    single = {
-        name: (own(model, name).explain(x, targets).relevance, zennit_map(model, x, targets, name))
-        for name in COMPOSITES
-    }
-    model, x = model.double(), x.double()
+    """Differences from zennit in float64, and the float32 errors of both."""
+    model, x = _biased(64 if quick else 224, 0, quick)
+    model, x, targets = model.double(), x.double(), torch.tensor([3])
     found = {}
     for name in COMPOSITES:
         reference = zennit_map(model, x, targets, name)
-        largest = reference.abs().max()
         ours = own(model, name).explain(x, targets)
         found[name] = {
-            "difference_float64": ((ours.relevance - reference).abs().max() / largest).item(),
-            "float32_error": ((single[name][0] - reference).abs().max() / largest).item(),
-            "float32_error_zennit": ((single[name][1] - reference).abs().max() / largest).item(),
+            "difference_float64": ((ours.relevance - reference).abs().max() / reference.abs().max()).item(),
             "share_pixels": (ours.pixels / ours.start).item(),
             "share_biases": (ours.biases / ours.start).item(),
             "share_epsilon": (ours.epsilon / ours.start).item(),
         }
         _say(f"{name}: {found[name]}")
-    return {"size": model.architecture.size, "composites": found}
+    size = 64 if quick else 96
+    errors = {name: {library: [] for library in ("own", "zennit", "zennit channels_last")} for name in found}
+    for seed in range(2 if quick else 8):
+        model, x = _biased(size, seed, quick)
+        exact_model, last = copy.deepcopy(model).double(), _laid_out(model, torch.channels_last)
+        for name, measured in errors.items():
+            exact = own(exact_model, name).explain(x.double(), targets).relevance
+            maps = {
+                "own": own(model, name).explain(x, targets).relevance,
+                "zennit": zennit_map(model, x, targets, name),
+                "zennit channels_last": zennit_map(last, _placed(x, torch.channels_last), targets, name),
+            }
+            for library, values in maps.items():
+                measured[library].append(((values - exact).abs().max() / exact.abs().max()).item())
+        _say(f"float32, network and image {seed + 1}")
+    for name, measured in errors.items():
+        found[name]["float32_error"] = {
+            library: {"median": statistics.median(values), "largest": max(values), "images": values}
+            for library, values in measured.items()
+        }
+    return {"size": 64 if quick else 224, "size_float32": size, "composites": found}
+
+
+def _biased(size: int, seed: int, quick: bool) -> tuple[models.VGG16, Tensor]:
+    """A network with biases that are not 0, as fresh ones have, and an image."""
+    model = models.vgg16(10, width=0.125 if quick else 1.0, size=size, hidden=256, seed=seed).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.bias.normal_(0.0, 0.05, generator=generator)
+    return model, pixels(1, model, seed)
 
 
 # Precision
@@ -427,30 +456,95 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _summary(result: dict) -> str:
-    lines = []
-    for heap in ("default", "kept"):
-        measured = result.get("table", {}).get(heap, {})
-        lines += [f"passes per map, heap {heap}:"] + [
-            f"  {row['method']:40} {row['library']:14} {row['passes_per_map']:6.2f}"
-            for row in measured.get("rows", [])
+def _tables(result: dict) -> str:
+    """Every part that was measured, as Markdown."""
+    text = [f"# analysis.lrp beside zennit and captum{' (quick: no statement)' * _any_quick(result)}"]
+    if "table" in result:
+        text += ["## Plain forward passes per map", "median of the rounds (lowest to highest)"]
+        text.append(
+            _markdown(("method", "library", "layout", "default heap", "kept heap"), _table_rows(result))
+        )
+    if "scaling" in result:
+        part = result["scaling"]
+        fields = ("images", "seconds_per_map", "peak_memory_mb", "peak_memory_mb_after_one_batch")
+        rows = [[f"{line[field]:.4g}" for field in fields] for line in part["images"]]
+        text += ["## Images, targets, heads", _markdown(fields, rows)]
+        rows = [(line["what"], line["count"], f"{line['seconds']:.2f}") for line in part["targets_and_heads"]]
+        text.append(_markdown(("what", "count", f"seconds for {part['batch']} images"), rows))
+    if "agreement" in result:
+        part = result["agreement"]
+        rows = [
+            (
+                name,
+                f"{found['difference_float64']:.0e}",
+                *(f"{e['median']:.1e} ({e['largest']:.1e})" for e in found["float32_error"].values()),
+                *(f"{found[f'share_{where}']:.2f}" for where in ("pixels", "biases", "epsilon")),
+            )
+            for name, found in part["composites"].items()
         ]
-    return "\n".join(lines)
+        heads = ("composite", "from zennit, float64", "own", "zennit", "zennit channels_last")
+        text += [
+            "## Agreement and rounding",
+            f"Of the largest relevance. Float64: one image at {part['size']} px, with the shares of the logit that "
+            f"pixels, biases and stabilisers took. Float32: median (largest) over networks and images at "
+            f"{part['size_float32']} px.",
+            _markdown((*heads, "pixels", "biases", "epsilon"), rows),
+        ]
+    if "precision" in result:
+        part = result["precision"]
+        fields = ("pearson", "pearson_worst", "top_tenth_overlap", "top_tenth_overlap_worst")
+        rows = [
+            (name, kind, *(f"{likeness[field]:.5f}" for field in fields))
+            for name, found in part["composites"].items()
+            for kind, likeness in found.items()
+        ]
+        text += [
+            "## Mixed precision against float32",
+            f"Network trained on objects, {part['held_out_accuracy']:.2f} right on held-out images.",
+            _markdown(("composite", "precision", *fields), rows),
+        ]
+    if "gpu" in result:
+        text += ["## GPU", "```json\n" + json.dumps(result["gpu"], indent=1) + "\n```"]
+    text += ["## Circumstances"]
+    text.append("\n".join(f"- {name}: {part['circumstances']}" for name, part in result.items()))
+    return "\n\n".join(text) + "\n"
+
+
+def _any_quick(result: dict) -> bool:
+    return any(part["circumstances"]["quick"] for part in result.values())
+
+
+def _table_rows(result: dict) -> list[tuple]:
+    cells: dict[tuple, dict[str, str]] = {}
+    for heap in ("default", "kept"):
+        for row in result["table"][heap].get("rows", []):
+            rounds = row["passes_per_map_rounds"]
+            key = (row["method"], row["library"], row["layout"])
+            cell = f"{row['passes_per_map']:.2f} ({min(rounds):.2f} to {max(rounds):.2f})"
+            cells.setdefault(key, {})[heap] = cell
+    return [
+        (*key, *(found.get(heap, "not measured") for heap in ("default", "kept")))
+        for key, found in cells.items()
+    ]
+
+
+def _markdown(heads: tuple, rows: list) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lrp", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a narrow network at 64 px: does it run at all")
-    parser.add_argument("--rounds", type=int, help="rounds of the table; 3 unless told, 1 when quick")
+    parser.add_argument("--rounds", type=int, help="rounds; 3 unless told, 1 when quick")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--heap", default="default", help=argparse.SUPPRESS)
     parser.add_argument("--images", type=int, default=64, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     quick, rounds = options.quick, options.rounds or (1 if options.quick else 3)
     if options.child:
         parts = {
-            "table": lambda: table(quick, rounds, options.heap),
+            "table": lambda: table(quick, rounds),
             "scaling": lambda: scaling(quick, rounds),
             "images": lambda: images(quick, options.images),
             "agreement": lambda: agreement(quick),
@@ -459,7 +553,8 @@ def main(arguments: list[str] | None = None) -> None:
         }
         print(json.dumps(parts[options.child]()))
         return
-    result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    some = set(options.parts) < set(PARTS)  # then the other parts stay as they were measured before
+    result = json.loads(RESULT.read_text()) if some and RESULT.exists() else {}
     for part in options.parts:
         circumstances = {
             "quick": quick,
@@ -468,14 +563,15 @@ def main(arguments: list[str] | None = None) -> None:
             "processor": platform.processor() or platform.machine(),
             "load_at_start": os.getloadavg()[0],
         }
-        if part == "table":
-            measured = {heap: _child(part, quick, rounds, "--heap", heap) for heap in ("default", "kept")}
-        else:
-            measured = _child(part, quick, rounds)
-        result[part] = measured | {"circumstances": circumstances}
+        result[part] = _child(part, quick, rounds) | {"circumstances": circumstances}
+        _write(result)  # at once: a later part may be stopped
+    print(f"{_tables(result)}\nwritten to {RESULT} and {TABLES}")
+
+
+def _write(result: dict) -> None:
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(_summary(result) + f"\nwritten to {RESULT}")
+    TABLES.write_text(_tables(result))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,7 +47,7 @@ class Study:
     def export_relevance(self, path):
         path.mkdir(exist_ok=True)
 """
-CLAIMS = """
+LEDGER = """
 def ledger(study):
     return [{"id": "C1", "estimate": float("nan"), "verdict": "inconclusive"}]
 """
@@ -68,7 +69,7 @@ class Project:
         (root / "analysis" / "study").mkdir()
         (root / "analysis" / "study" / "__init__.py").write_text(STUDY)
         (root / "analysis" / "study" / "networks.py").touch()
-        (root / "analysis" / "claims.py").write_text(CLAIMS)
+        (root / "analysis" / "multiverse.py").write_text(LEDGER)
         self.section("index", "# Front\n\nSee [the first](first.md).\n")
         self.section("first", "# First\n\n```{code-cell} ipython3\nprint(parameters.seeds)\n```\n")
 
@@ -91,6 +92,15 @@ class Project:
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path)
+
+
+@pytest.fixture
+def one_thread():
+    """One torch thread during the test: small networks gain nothing from more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

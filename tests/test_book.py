@@ -56,10 +56,10 @@ def test_a_build_leaves_pages_notebooks_claims_and_manifest(project):
     assert after["index"] == before["index"]
     assert "More text" in (built / "html" / "first.html").read_text()
 
-    project.section("first", "# First\n\nSee {ref}`nowhere`.\n")
+    project.section("first", "# First\n\nSee {ref}`nowhere` and [there](absent.md).\n")
     done = project.run("book", "--profile", "smoke")
     assert done.returncode == 1, "a warning is an error"
-    assert "nowhere" in done.stderr
+    assert "nowhere" in done.stderr and "absent" in done.stderr, "every link that leads nowhere is named"
     assert "More text" in (built / "html" / "first.html").read_text(), "the old pages stay"
 
 

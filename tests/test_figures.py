@@ -1,10 +1,15 @@
 """Figures: colours of maps, data of charts, and the errors of an author who forgot something."""
 
+import base64
+import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
+from PIL import Image
 
 from analysis import figures
 
@@ -119,3 +124,74 @@ def test_image_grid_needs_a_header_for_each_image():
         figures.image_grid([[image, image]], ["face"], ["A"], **TEXTS)
     with pytest.raises(ValueError, match="uint8"):
         figures.image_grid([[image / 255]], ["face"], ["A"], **TEXTS)
+
+
+def _tiles(png, shape):
+    rows, columns, height, width = shape
+    table = Image.open(io.BytesIO(base64.b64decode(png)))
+    return table, np.array(table).reshape(rows, height, columns, width).swapaxes(1, 2)
+
+
+def test_the_explorer_stores_pictures_and_decisions_without_loss():
+    rng = np.random.default_rng(0)
+    sizes = {"model": 2, "source": 2, "composite": 3, "mode": 2, "percent": 2, "face": 1}
+    shape = tuple(sizes.values())
+    picture, tiles = ("face", "channel", "y", "x"), ("source", "composite", "face", "y", "x")
+    dataset = xr.Dataset(
+        {
+            "pixels": (picture, rng.integers(0, 256, (1, 3, 4, 5), dtype=np.uint8)),
+            "filling": (picture, np.full((1, 3, 4, 5), 7, dtype=np.uint8)),
+            "level": (tiles, rng.integers(0, 3, (2, 3, 1, 4, 5), dtype=np.uint8)),
+            "relevance": (tiles, rng.normal(size=(2, 3, 1, 4, 5)).astype(np.float32)),
+            "prediction": (tuple(sizes), rng.integers(0, 2, shape)),
+            "probability": (tuple(sizes), rng.uniform(size=shape)),
+            "whole_prediction": (("model", "face"), [[0], [1]]),
+            "whole_probability": (("model", "face"), [[0.25], [0.75]]),
+            "truth": (("model", "face"), [[0], [0]]),
+        },
+        coords={
+            "model": ["a/gender/0", "b/gender/0"],
+            "task": ("model", ["gender", "gender"]),
+            "source": ["a/gender/0", "b/gender/0"],
+            "composite": ["one", "two", "three"],
+            "mode": ["keep", "remove"],
+            "percent": [10.0, 20.0],
+            "label": ("face", ["face 1"]),
+        },
+        attrs={"classes": {"gender": ["female", "male"]}},
+    )
+    payload = json.loads(json.dumps(figures.explorer(dataset, **TEXTS).payload))
+    (face,) = payload["data"]
+    table, levels = _tiles(face["levels"], (2, 3, 4, 5))
+    assert table.mode == "L" and (levels == dataset.level.values[:, :, 0]).all()
+    maps = Image.open(io.BytesIO(base64.b64decode(face["maps"]))).convert("RGB")
+    second = dataset.relevance.values[1, 2, 0]
+    drawn = np.array(maps.crop((10, 4, 15, 8))).astype(int)
+    assert np.abs(drawn - figures.map_image(second)).max() <= 3, "its own scale, one of 255 shades"
+    at = (((1 * 2 + 0) * 3 + 2) * 2 + 1) * 2 + 0
+    assert face["masked"][0][at] == dataset.prediction.values[1, 0, 2, 1, 0, 0]
+    assert face["masked"][1][at] == pytest.approx(
+        1000 * dataset.probability.values[1, 0, 2, 1, 0, 0], abs=0.5
+    )
+    assert face["whole"] == [[0, 1], [250, 750]]
+    with pytest.raises(ValueError, match="no face"):
+        figures.explorer(dataset.isel(face=slice(0)), **TEXTS)
+
+
+def test_only_the_entry_that_matters_has_a_band_until_another_is_picked():
+    chart = figures.curves(DATA, "percent", "accuracy", "ranking", "low", "high", emphasis="relevance")
+    picture = figures.show(chart, **TEXTS).payload["svg"]
+    bands = re.findall(r'<path[^>]*aria-roledescription="area mark"[^>]*>', picture)
+    opacities = [float(value) for band in bands for value in re.findall(r'\bopacity="([\d.]+)"', band)]
+    assert sorted(opacities) == [0.0, 0.2]
+    with pytest.raises(ValueError, match="emphasis='relevnce'"):
+        figures.curves(DATA, "percent", "accuracy", "ranking", "low", "high", emphasis="relevnce")
+
+
+def test_lines_of_one_colour_can_be_several():
+    rows = DATA.assign(model=["a/0", "a/0", "a/1", "a/1"], family="a")
+    chart = figures.curves(rows, "percent", "accuracy", "family", detail="model")
+    picture = figures.show(chart, **TEXTS).payload["svg"]
+    lines = re.findall(r'<path[^>]*aria-roledescription="line mark"[^>]*>', picture)
+    assert len(lines) == 2
+    assert len({re.search(r'stroke="([^"]+)"', line)[1] for line in lines}) == 1

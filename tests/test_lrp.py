@@ -30,13 +30,7 @@ from analysis.memory import keep_heap
 NAMES = (*COMPOSITES, "epsilon_gamma_box")
 TARGETS = torch.tensor([1, 3])
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(bias: bool = True, dtype=torch.float64) -> nn.Sequential:

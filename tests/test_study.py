@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 from PIL import Image
 
-from analysis import claims, faces, params
+from analysis import claims, faces, models, params, summaries
 from analysis.params import ParameterError
 from analysis.store import content_digest
-from analysis.study import Study
+from analysis.study import Study, explorer, maps, networks
 
 TINY = {
     "identities": 4,
@@ -87,10 +88,24 @@ def test_exported_maps_are_the_stored_ones(tiny, tmp_path):
     xr.testing.assert_equal(exported, tiny.relevance().load())
 
 
-def test_maps_sum_to_the_logit_less_what_biases_took(tiny):
+def test_maps_balance_with_the_logit(tiny):
     maps = tiny.relevance().load()
-    total = maps.relevance.sum(("y", "x"))
-    assert np.corrcoef(total.values.ravel(), maps.logit.values.ravel())[0, 1] > 0.9
+    total = maps.relevance.sum(("y", "x")) + maps.biases + maps.stabilisers
+    np.testing.assert_allclose(total.values, maps.logit.values, rtol=1e-3, atol=1e-4)
+    assert (abs(maps.biases) > 0).any()
+
+
+@pytest.mark.parametrize("source", ["procedural:faces", "none"])
+def test_networks_have_the_architecture_of_the_parameters(root, source):
+    one = study(root, pretrainings={"faces": source}, dropout=0.35, width=0.125)
+    for folder in (
+        networks.pretrain(one.parameters, one.store, "faces", 0),
+        networks.finetune(one.parameters, one.store, one.grid[0]),
+    ):
+        model = models.load(folder / networks.WEIGHTS)
+        assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.35}
+        assert any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+        assert model.classifier[0].out_features == 4096 // 8
 
 
 def test_curves_start_and_end_alike_for_every_ranking(tiny):
@@ -222,3 +237,56 @@ def test_missing_folder_and_too_few_images_are_named(root, photographs):
         mine(root, photographs, minimum_images=9).faces()
     with pytest.raises(ParameterError, match="gender_table: needed"):
         mine(root, photographs, gender_table=None).faces()
+
+
+def test_the_explorer_shows_each_network_what_every_network_kept(tiny):
+    p, found = tiny.parameters, tiny.explorer()
+    assert found.sizes["face"] == min(p.explorer_faces, p.identities)
+    assert set(found.label.values) == {f"face {n + 1}" for n in range(found.sizes["face"])}
+    pixels = found.sizes["y"] * found.sizes["x"]
+    for index, percent in enumerate(p.percents):
+        held = (found.level <= index).sum(("y", "x"))
+        assert (held == round(percent / 100 * pixels)).all()
+    source, judge = tiny.grid[0], tiny.grid[-1]
+    rule, percent = p.explorer_composites[0], p.percents[-1]
+    at = {"source": source.name, "composite": rule}
+    keep = torch.from_numpy(found.level.sel(at).values <= len(p.percents) - 1)[:, None]
+    images = models.normalise(torch.from_numpy(found.pixels.values))
+    filling = models.normalise(torch.from_numpy(found.filling.values))
+    with torch.inference_mode():
+        said = tiny.network(judge)(torch.where(keep, images, filling)).softmax(1).max(1)
+    stored = found.sel(at | {"model": judge.name, "mode": "keep", "percent": percent})
+    np.testing.assert_allclose(stored.probability, said.values, atol=0.01)  # the filling is rounded to pixels
+    faces = tiny.explained()
+    own = maps.relevance_of(
+        tiny.network(source), images, None, p.model_copy(update={"composite": rule})
+    ).relevance
+    np.testing.assert_allclose(found.relevance.sel(at), own, rtol=1e-4, atol=1e-6)
+    assert all((faces.pixels.values == one).all((1, 2, 3)).any() for one in found.pixels.values), "held out"
+    people = found.truth.sel(model=found.task == "identity")
+    assert (people >= 0).all() and (people == people[0]).all()
+
+
+def test_the_explorer_never_shows_one_photograph(tmp_path):
+    rng = np.random.default_rng(0)
+    for person in range(20):
+        (tmp_path / "faces" / f"p{person}").mkdir(parents=True)
+        for view in range(8):
+            pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "faces" / f"p{person}" / f"{view}.png")
+    rows = [f"p{n},{v}.png,{'female' if n < 14 else 'male'}" for n in range(20) for v in range(8)]
+    (tmp_path / "gender.csv").write_text("\n".join(["identity,file,gender", *rows]) + "\n")
+    changes = {"faces": "faces", "gender_table": "gender.csv", "minimum_images": 8, "maximum_images": 8}
+    photographs = study(tmp_path / "store", data=tmp_path, **changes, explained_images=40)
+    found = explorer.chosen(photographs.parameters, photographs.store)
+    assert list(found.label.values) == ["mean of 14 people (female)"], "a mean of six could show who they are"
+    assert (found.person == -1).all()
+    assert found.pixels.values.std() < photographs.explained().pixels.values.std() / 2
+
+
+def test_intervals_of_shares_stay_between_0_and_1(tiny):
+    accuracy = summaries.accuracy(tiny)
+    curves = summaries.curves(tiny, tiny.curves(), ["relevance"])
+    for table in (accuracy, curves):
+        assert table.low.between(0, 1).all() and table.high.between(0, 1).all()
+        assert (table.high > table.low).any()

@@ -3,6 +3,6 @@
 Execution first, rendering second with execution off, so that either can be repeated alone.
 """
 
-from analysis.book.build import BuildError, build, run_section, status
+from analysis.book.build import BuildError, build, compare, print_pdf, run_section, status
 
-__all__ = ["BuildError", "build", "run_section", "status"]
+__all__ = ["BuildError", "build", "compare", "print_pdf", "run_section", "status"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from filelock import FileLock, Timeout
 
 from analysis import params, provenance
@@ -66,6 +67,22 @@ def build(profile: str, data: str | None = None) -> Path:
     return folder.root / "html" / "index.html"
 
 
+def print_pdf(profile: str, data: str | None = None) -> Path:
+    """Make the book and its PDF; return the PDF.
+
+    Raises:
+        BuildError: there is no Chromium, before anything is computed; or the book or the PDF could not be made.
+    """
+    from analysis.book import pdf
+
+    if pdf.chromium() is None:
+        raise BuildError(pdf.MISSING)
+    made = build(profile, data).parent / pdf.NAME
+    if not made.is_file():
+        raise BuildError(f"{made} was not made; remove {made.parent} and try again")
+    return made
+
+
 def run_section(name: str, profile: str, data: str | None, overrides: Mapping[str, Any]) -> dict[str, Path]:
     """Execute and render one section with changed parameters, computing only what they affect.
 
@@ -85,12 +102,31 @@ def run_section(name: str, profile: str, data: str | None, overrides: Mapping[st
         _execute(section, parameters, overrides, folder)
         record = records.read_json(folder.record(section))
         ending = {name: records.ending(section, record)}
-        _publish(folder, {name: folder.notebook(section)}, ending, {}, strict=False)
+        marks = {name: records.mark(record)}
+        _publish(folder, {name: folder.notebook(section)}, ending, {}, marks, strict=False)
     return {
         "notebook": folder.notebook(section),
         "page": folder.root / "html" / f"{name}.html",
         "results": Study(parameters).store.root,
     }
+
+
+def compare(first: str, second: str) -> Path:
+    """Make a page that shows what moved between two builds; see `analysis.book.comparison.open_run` for their names.
+
+    Raises:
+        ValueError: there is no such build. Nothing was made.
+        BuildError: the page could not be rendered.
+    """
+    from analysis.book import comparison  # torch takes seconds to import
+
+    a, b = (comparison.open_run(name, BUILD) for name in (first, second))
+    folder = _Folder(BUILD / "compare" / f"{a.name}-{b.name}")
+    with folder.lock():
+        notebook = folder.root / "compare.ipynb"
+        nbformat.write(comparison.page(a, b), notebook)
+        _publish(folder, {"compare": notebook}, {}, {}, {}, strict=True)
+    return folder.root / "html" / "compare.html"
 
 
 def status(profile: str, data: str | None = None) -> list[dict[str, Any]]:
@@ -141,11 +177,11 @@ def _write_results(parameters: Parameters, folder: _Folder) -> None:
     claims_file, manifest_file = folder.root / "claims.json", folder.root / "manifest.json"
     if claims_file.is_file() and records.read_json(manifest_file).get("key") == key:
         return
-    from analysis import claims  # torch takes seconds to import
+    from analysis import multiverse  # torch takes seconds to import
     from analysis.study import Study
 
     study = Study(parameters)
-    records.write_json(claims_file, claims.ledger(study))
+    records.write_json(claims_file, multiverse.ledger(study))
     study.export_relevance(folder.root / "relevance.zarr")
     records.write_json(manifest_file, {"key": key} | records.manifest(study, done))
 
@@ -155,7 +191,8 @@ def _render(folder: _Folder) -> None:
     done = {section.name: records.read_json(folder.record(section)) for section in book}
     notebooks = {section.name: folder.notebook(section) for section in book}
     endings = {section.name: records.ending(section, done[section.name]) for section in book}
-    _publish(folder, notebooks, endings, {"status": records.status_page(book, done)}, strict=True)
+    marks = {section.name: records.mark(done[section.name]) for section in book}
+    _publish(folder, notebooks, endings, {"status": records.status_page(book, done)}, marks, strict=True)
 
 
 def _publish(
@@ -163,24 +200,32 @@ def _publish(
     notebooks: Mapping[str, Path],
     endings: Mapping[str, str],
     pages: Mapping[str, str],
+    marks: Mapping[str, str],
     strict: bool,
 ) -> None:
     """Render, unless the pages that are there were made from the very same things."""
-    from analysis.book import render
+    from analysis.book import pdf, render
 
+    browser = pdf.chromium() if strict and endings else None
     files = [*notebooks.values(), *render.inputs(), LOCK]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    key = provenance.digest([hashes, list(notebooks), endings, pages])
+    key = provenance.digest([hashes, list(notebooks), endings, pages, marks, browser is not None])
     stamp = folder.root / "html" / ".key"
     if stamp.is_file() and stamp.read_text() == key:
         return
     print("rendering the pages", flush=True)
     site = folder.root / "site"
-    render.stage(site, notebooks, endings, pages)
+    render.stage(site, notebooks, endings, pages, marks)
     try:
         finished = render.render(site, folder.root / ".render", strict)
     except render.RenderFailed as error:
         raise BuildError(str(error)) from None
+    if browser:
+        print("printing the PDF", flush=True)
+        try:
+            pdf.write(finished, [*notebooks, *pages], browser)
+        except pdf.PrintFailed as error:
+            print(f"no PDF: {error}", flush=True)
     (finished / ".key").write_text(key)
     render.publish(finished, folder.root / "html")
 

@@ -40,6 +40,8 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
     nbformat.write(section.notebook(), source)
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log file needs no lively progress bars
+    # notebooks show plain bars on purpose; a warning that others would need a package helps nobody
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
     start = time.monotonic()
     try:
         with _PeakMemory() as memory:

@@ -99,6 +99,11 @@ def _hashes(study: Study) -> dict[str, Any]:
     return {"weights": weights, "images": {name: content_digest(dataset) for name, dataset in images.items()}}
 
 
+def mark(record: Mapping[str, Any]) -> str:
+    """What the caption of every figure of a section must say of its stimuli; empty for photographs."""
+    return "Synthetic faces." if record["parameters"]["faces"] == "procedural" else ""
+
+
 def ending(section: Section, record: Mapping[str, Any]) -> str:
     """Markdown for the end of a page: how to make it again, and what that takes."""
     data = " DATA=path/to/your/data" if record["parameters"]["data"] else ""

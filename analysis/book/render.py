@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 import yaml
 
+from analysis.figures.show import MIME
 from analysis.params import ROOT
 
 BOOK = ROOT / "book"
@@ -24,7 +25,11 @@ class RenderFailed(RuntimeError):
 
 
 def stage(
-    site: Path, notebooks: Mapping[str, Path], endings: Mapping[str, str], pages: Mapping[str, str]
+    site: Path,
+    notebooks: Mapping[str, Path],
+    endings: Mapping[str, str],
+    pages: Mapping[str, str],
+    marks: Mapping[str, str],
 ) -> None:
     """Fill the folder `site` with everything Jupyter Book needs.
 
@@ -32,11 +37,13 @@ def stage(
         notebooks: section name -> executed notebook; the first is the front page.
         endings: section name -> Markdown to put at the end of its page.
         pages: name -> Markdown of further pages, after the sections.
+        marks: section name -> words that end the caption of each of its figures.
     """
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
     for name, path in notebooks.items():
-        nbformat.write(_page(nbformat.read(path, as_version=4), endings.get(name)), site / f"{name}.ipynb")
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.write(_page(notebook, endings.get(name), marks.get(name)), site / f"{name}.ipynb")
     for name, text in pages.items():
         (site / f"{name}.md").write_text(text)
     for path in BOOK.iterdir():
@@ -91,13 +98,16 @@ def publish(finished: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _page(notebook: nbformat.NotebookNode, ending: str | None) -> nbformat.NotebookNode:
+def _page(notebook: nbformat.NotebookNode, ending: str | None, mark: str | None) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         tags = set(cell.metadata.get("tags", []))
         if tags & {"parameters", "injected-parameters"}:
             tags.add("remove-cell")
         elif cell.cell_type == "code" and "show-input" not in tags:
             tags.add("hide-input")
+        for output in cell.get("outputs", []) if mark else []:
+            if figure := output.get("data", {}).get(MIME):
+                figure["caption"] += f" *{mark}*"
         if cell.cell_type == "markdown":
             # the sections link to each other's sources, which are notebooks here
             cell.source = re.sub(r"\]\(([\w-]+)\.md([)#])", r"](\1.ipynb\2", cell.source)

@@ -13,7 +13,7 @@ import jupytext
 import nbformat
 import yaml
 
-from analysis import provenance
+from analysis import archive, provenance
 from analysis.params import COMPUTE, ROOT, Parameters
 
 LOCK = ROOT / "requirements.lock"
@@ -55,7 +55,8 @@ class Section:
                 self.source.read_text(),
                 parameters.model_dump(exclude=COMPUTE),
                 overrides,
-                provenance.code(*_modules(code)),
+                provenance.code(*_modules(code), apart=frozenset()),
+                [hashlib.sha256(path.read_bytes()).hexdigest() for path in archive.files()],
                 hashlib.sha256(LOCK.read_bytes()).hexdigest(),
                 data,
             ]

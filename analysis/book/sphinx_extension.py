@@ -24,6 +24,7 @@ from PIL import Image
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+from analysis.book import buttons, explorer
 from analysis.figures.show import MIME
 from analysis.params import ROOT
 
@@ -38,7 +39,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (_inline_math, None), (_display_math, None))
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", _write_vega)
-    app.connect("html-page-context", _load_vega)
+    app.connect("html-page-context", _load_scripts)
+    app.connect("html-page-context", buttons.improve, priority=900)  # after the theme has made its own
     app.connect("build-finished", _mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -57,7 +59,9 @@ class FigureRenderer:
         if data.mime_type != MIME:
             return None
         content = data.content
-        body, legend = {"chart": _chart, "images": _image_table}[content["kind"]](renderer, content)
+        body, legend = {"chart": _chart, "images": _image_table, "explorer": _explorer}[content["kind"]](
+            renderer, content
+        )
         document, holder = renderer.renderer, nodes.Element()
         options = {"name": content["name"], "caption": content["caption"]}
         with document.current_node_context(holder), create_figure_context(document, options, data.line):
@@ -138,7 +142,20 @@ def _image_table(
             cells.append(nodes.image(uri=uri, alt=alt, candidates={"*": uri}, width=f"{width}px"))
         body += _row(cells)
     group += [head, body]
-    return [table], [_raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>')]
+    return [table], [_described(figure["alt"])]
+
+
+def _described(text: str) -> nodes.raw:
+    return _raw(f'<p class="visually-hidden">{html.escape(text)}</p>')
+
+
+def _explorer(
+    renderer: NbElementRenderer, figure: dict[str, Any]
+) -> tuple[list[nodes.Node], list[nodes.Node]]:
+    static = Path(renderer.renderer.sphinx_env.app.outdir) / "_static"
+    return [_raw(explorer.markup(figure, static))], [
+        _raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>')
+    ]
 
 
 def _row(cells: list[nodes.Node]) -> nodes.row:
@@ -206,12 +223,16 @@ def _write_vega(app: Sphinx) -> None:
         target.write_text(f"(function () {{\n{bundle}\n}})();\n")
 
 
-def _load_vega(
+def _load_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    if doctree is not None and any('class="chart"' in raw.astext() for raw in doctree.findall(nodes.raw)):
-        app.add_js_file("vega.js", loading_method="defer")
-        app.add_js_file("charts.js", loading_method="defer")
+    raw = "".join(node.astext() for node in doctree.findall(nodes.raw)) if doctree is not None else ""
+    for mark, scripts in (
+        ('class="chart"', ("vega.js", "charts.js")),
+        ('class="explorer"', ("explorer.js",)),
+    ):
+        for script in scripts if mark in raw else ():
+            app.add_js_file(script, loading_method="defer")
 
 
 # What the theme, docutils and pandas write, and what a screen reader needs instead.

@@ -25,29 +25,40 @@ def curves(
     y_title: str | None = None,
     rule: float | None = None,
     log_x: bool = False,
+    emphasis: str | None = None,
+    detail: str | None = None,
 ) -> alt.TopLevelMixin:
     """Lines with points, and a band from `low` to `high` where those columns are named.
 
     Args:
+        emphasis: the entry of `colour` that matters most: its line is thick, and no other entry has a band unless it
+            is picked, because more than a few bands hide each other.
+        detail: one line for each value of this column, all lines of one `colour` alike.
         facet: one panel per value of this column, `columns` panels side by side.
         rule: draw a dashed horizontal line here, for example chance.
     """
-    _need(df, x, y, colour, low, high, facet)
+    _need(df, x, y, colour, low, high, facet, detail)
+    if emphasis is not None and emphasis not in set(df[colour]):
+        raise ValueError(f"emphasis={emphasis!r}: no such entry of {colour!r}")
     horizontal = alt.X(
         x, type="quantitative", title=x_title or x, scale=alt.Scale(type="log" if log_x else "linear")
     )
     base = alt.Chart(df).encode(horizontal)
     if colour:
         base = base.encode(_colour(df, colour))
+    if detail:
+        base = base.encode(detail=alt.Detail(detail, type="nominal"))
     value = alt.Y(y, type="quantitative", title=y_title or y, scale=alt.Scale(zero=False))
-    tip = _tooltip(df, facet, colour, x, y, low, high)
-    layers = [
-        base.mark_line().encode(value, opacity=_fade(colour)),
-        base.mark_point().encode(value, opacity=_fade(colour), tooltip=tip),
-    ]
+    tip = _tooltip(df, facet, colour, detail, x, y, low, high)
+    line = base.mark_line().encode(value, opacity=_fade(colour))
+    if emphasis is not None:
+        # every row of a line has its colour, and so its width
+        line = line.encode(size=alt.condition(_is(colour, emphasis), alt.value(3.5), alt.value(1.2)))
+    layers = [line, base.mark_point().encode(value, opacity=_fade(colour), tooltip=tip)]
     if low and high:
+        opacity = _fade(colour, 0.2) if emphasis is None else _only(colour, emphasis, 0.2)
         band = base.mark_area().encode(
-            alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high), opacity=_fade(colour, 0.2)
+            alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high), opacity=opacity
         )
         layers.insert(0, band)
     if rule is not None:
@@ -215,6 +226,36 @@ def heatmap(
     return _assemble([cells, text], df, facet, columns, None, 26 * df[row].nunique())
 
 
+def specification(
+    df: pd.DataFrame,
+    estimate: str,
+    low: str,
+    high: str,
+    colour: str,
+    facet: str,
+    columns: int = 2,
+    tips: tuple[str, ...] = (),
+    title: str | None = None,
+) -> alt.TopLevelMixin:
+    """Specification curves: every analysis as a dot with its interval, ascending, one panel and scale per `facet`.
+
+    tips: columns shown on hover. Source: Simonsohn, Simmons & Nelson 2020, Nature Human Behaviour 4.
+    """
+    _need(df, estimate, low, high, colour, facet, *tips)
+    df = df.sort_values([facet, estimate]).assign(rank=lambda rows: rows.groupby(facet).cumcount() + 1)
+    base = alt.Chart(df).encode(
+        alt.X("rank", type="quantitative", title="analyses, by estimate", axis=alt.Axis(tickMinStep=1)),
+        _colour(df, colour),
+        opacity=_fade(colour),
+    )
+    tip = _tooltip(df, facet, *tips, estimate, low, high, colour)
+    value = {"type": "quantitative", "title": title or estimate}
+    whiskers = base.mark_rule(strokeWidth=1).encode(alt.Y(low, **value), alt.Y2(high), tooltip=tip)
+    dots = base.mark_point(size=14, filled=True).encode(alt.Y(estimate, **value), tooltip=tip)
+    chart = _assemble([whiskers, dots], df, facet, columns, colour, 150)
+    return chart.resolve_scale(x="independent", y="independent")
+
+
 _FIRST = "#0072B2"
 
 
@@ -243,13 +284,24 @@ def _once(df: pd.DataFrame, facet: str | None) -> alt.Chart:
 
 
 def _pick(colour: str) -> alt.Parameter:
-    """A click on the legend picks out one entry, in this chart and (charts.js) in all others of the page."""
-    return alt.selection_point(name="pick", fields=[colour], bind="legend")
+    """A click on the legend or on a mark picks one entry, in this chart and (charts.js) in all others of the page."""
+    return alt.selection_point(name="pick", fields=[colour], bind="legend", on="click")
 
 
 def _fade(colour: str | None, full: float = 1.0) -> Any:
     """Opacity that falls when another entry of the legend is picked."""
     return alt.condition(_pick(colour), alt.value(full), alt.value(full / 6)) if colour else alt.value(full)
+
+
+def _is(colour: str | None, entry: str) -> str:
+    return f"datum[{colour!r}] === {entry!r}"
+
+
+def _only(colour: str | None, entry: str, full: float) -> alt.OpacityValue:
+    """Opacity 0 but for picked entries and, while none is picked, for one entry."""
+    picked = {"param": "pick", "empty": False, "value": full}
+    usual = {"test": {"and": [_is(colour, entry), {"param": "pick"}]}, "value": full}
+    return alt.OpacityValue(0, condition=[picked, usual])
 
 
 def _is_coloured(layer: alt.Chart) -> bool:
@@ -277,4 +329,5 @@ def _assemble(
     chart = chart.properties(
         width=560 // panels - 40, height=min(height, 200) if height == HEIGHT else height
     )
-    return chart.facet(alt.Facet(facet, type="nominal", sort=None, title=None), columns=panels, data=df)
+    order = list(dict.fromkeys(df[facet]))  # Vega sorts panels by name unless told otherwise
+    return chart.facet(alt.Facet(facet, type="nominal", sort=order, title=None), columns=panels, data=df)

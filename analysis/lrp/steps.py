@@ -56,23 +56,28 @@ class Weighted:
         if self.closed:
             terms = [term for term in terms if term.outputs != "negative"]
         self.gates = [Gate(self, term, rule, mixed) for term in terms]
-        # z as the sum of its two halves saves a convolution; the other way round, one half as the rest that z
-        # leaves, float32 maps are six times as wrong. First layers are cheap, and more exact without.
-        self.halves = isinstance(rule, AlphaBeta) and len(terms) == 2 and not signed and not mixed
+        # Of alpha-beta's two denominators only the negative one needs a convolution: the other is z less it.
+        # Where z > 0 that adds two positive numbers and loses no digits; elsewhere it would, but a = 0.
+        self.from_losses = (
+            isinstance(rule, AlphaBeta)
+            and len(terms) == 2
+            and self.closed
+            and not (signed or mixed)
+            and rule.epsilon > 0
+            and (rule.bias or self.bias is None)
+        )
         sources = {part.source for term in terms for part in term.parts}
         self.returns_relevance = not sources <= set(VARYING)
         self.keeps_input = sources != {"x"}
 
     def up(self, x: Tensor) -> tuple[Tensor, State]:
-        if self.halves:
-            denominators = [gate.denominator(x, None) for gate in self.gates]
-            z = denominators[0] + denominators[1]  # their epsilons cancel
-            if self.gates[0].bias is None and self.bias is not None:
-                z += _per_channel(self.bias, z)
+        z = self.map(x, self.weight, self.bias)
+        if self.closed:
+            z.relu_()
+        if self.from_losses:
+            losses = self.gates[1].denominator(x, z)
+            denominators = [z - losses, losses]  # epsilon's sign turns with it
         else:
-            z = self.map(x, self.weight, self.bias)
-            if self.closed:
-                z.relu_()
             denominators = [None if gate.is_output else gate.denominator(x, z) for gate in self.gates]
         a, above, winners = z.relu_() if self.relu else z, z.shape, None
         if self.pool:

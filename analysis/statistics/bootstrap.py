@@ -116,6 +116,11 @@ class Estimate:
         """The k-th of K estimates."""
         return Estimate(self.value[k], self.covariance[k, k], self.parts[:, k], self.df[:, k])
 
+    def subset(self, chosen: np.ndarray) -> "Estimate":
+        """Those of K estimates that the mask `chosen (K,)` names."""
+        covariance = self.covariance[np.ix_(chosen, chosen)]
+        return Estimate(self.value[chosen], covariance, self.parts[:, chosen], self.df[:, chosen])
+
     @property
     def se(self) -> np.ndarray:
         """Standard error, () or (K,)."""

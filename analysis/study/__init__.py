@@ -19,7 +19,7 @@ from analysis import params
 from analysis.params import Parameters
 from analysis.provenance import digest
 from analysis.store import Store, read, write
-from analysis.study import humans, likeness, maps, networks, stimuli
+from analysis.study import explorer, humans, likeness, maps, networks, stimuli
 from analysis.study.grid import Cell, cells, table
 
 __all__ = ["Cell", "Study", "from_notebook", "open_study"]
@@ -30,12 +30,14 @@ class Study:
 
     Args:
         parameters: what to compute.
-        root: folder of the store; `_build/store` by default, shared by all profiles.
+        store: a store, or its folder; `_build/store` by default, shared by all profiles.
     """
 
-    def __init__(self, parameters: Parameters, root: str | Path | None = None):
+    def __init__(self, parameters: Parameters, store: Store | str | Path | None = None):
         self.parameters = parameters
-        self.store = Store(root or os.environ.get("ANALYSIS_STORE") or params.ROOT / "_build" / "store")
+        if not isinstance(store, Store):
+            store = Store(store or os.environ.get("ANALYSIS_STORE") or params.ROOT / "_build" / "store")
+        self.store = store
         self.grid = cells(parameters)
 
     @property
@@ -127,6 +129,10 @@ class Study:
     def consensus(self) -> xr.Dataset:
         """Networks on the consensus masks of all other families, `(model, ranking, mode, percent, image)`."""
         return maps.consensus_all(self.parameters, self.store, self.grid)
+
+    def explorer(self) -> xr.Dataset:
+        """A few faces through every network's masks; see `analysis.study.explorer.explore`."""
+        return explorer.explore(self.parameters, self.store, self.grid)
 
     def agreement(self) -> dict:
         """Models' and people's dissimilarities compared; see `analysis.study.humans.agreement`."""

@@ -8,14 +8,15 @@ import torch
 import xarray as xr
 from scipy.stats import rankdata
 
-from analysis import lrp, masking, models
+from analysis import lrp, masking, models, provenance
 from analysis.params import Parameters
 from analysis.store import Store
 from analysis.study import grid as grids
 from analysis.study import networks, parallel, stimuli
 from analysis.study.grid import Cell
 
-CONTROLS = ("random", "blobs", "centre", "least", "other_image", "average", "edges", "random_weights")
+RIVALS = ("random", "blobs", "centre", "least", "other_image", "average", "edges")  # need no further network
+CONTROLS = (*RIVALS, "random_weights")
 EXPLAIN = ("lrp", "study.maps", "study.networks")
 MASK = ("lrp", "masking", "study.maps", "study.networks")
 SEED = 20200629  # of masks and controls: the same for every network, so that networks differ in nothing else
@@ -46,32 +47,34 @@ def explain(p: Parameters, store: Store, cell: Cell) -> xr.Dataset:
 def relevance_of(
     model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor | None, p: Parameters
 ) -> xr.Dataset:
-    """Relevance `(image, y, x)` float32 of normalised images, channels summed.
+    """Relevance `(image, y, x)` float32 of normalised images, channels summed, and where the rest of the logit went.
 
     Args:
         model: a network in evaluation mode, batch norm merged.
         images: `(N, 3, H, W)` float32.
         targets: `(N,)` classes to explain; None explains the predicted class.
         p: its `composite` chooses the rules.
+
+    Returns:
+        `relevance`, and per image the `logit` of the `target` class, the `prediction`, and the shares of the logit
+        that `biases` and `stabilisers` took: relevance sums to the logit less these two.
     """
-    with torch.inference_mode():
-        logits = torch.cat([model(batch) for batch in images.split(64)])
-    prediction = logits.argmax(1)
-    targets = prediction if targets is None else targets.to(prediction)
-    maps = [
-        lrp.relevance(model, x, t, composite=p.composite, **lrp_bounds(p)).sum(1)
-        for x, t in zip(images.split(32), targets.split(32), strict=True)
-    ]
+    if targets is None:
+        with torch.inference_mode():
+            targets = torch.cat([model(batch) for batch in images.split(64)]).argmax(1)
+    found = lrp.LRP(model, p.composite, **lrp_bounds(p)).explain(images, targets)
+
+    def on_image(values: torch.Tensor, name: str, **attrs: str) -> tuple:
+        return "image", values.cpu().numpy(), {"long_name": name} | attrs
+
     return xr.Dataset(
         {
-            "relevance": (("image", "y", "x"), torch.cat(maps).cpu().numpy(), RELEVANCE_ATTRS),
-            "logit": (
-                "image",
-                logits.gather(1, targets[:, None])[:, 0].cpu().numpy(),
-                {"long_name": "logit of the target"},
-            ),
-            "prediction": ("image", prediction.cpu().numpy(), {"long_name": "predicted class"}),
-            "target": ("image", targets.cpu().numpy(), {"long_name": "explained class"}),
+            "relevance": (("image", "y", "x"), found.relevance.sum(1).cpu().numpy(), RELEVANCE_ATTRS),
+            "logit": on_image(found.start, "logit of the target"),
+            "biases": on_image(found.biases, "relevance that biases took", units="logit"),
+            "stabilisers": on_image(found.epsilon, "relevance that stabilisers took", units="logit"),
+            "prediction": on_image(found.logits.argmax(1), "predicted class"),
+            "target": on_image(targets, "explained class"),
         }
     )
 
@@ -146,10 +149,9 @@ def mask(p: Parameters, store: Store, cell: Cell) -> xr.Dataset:
 
 def rivals(scores: torch.Tensor, images: torch.Tensor, identities: list[str]) -> dict[str, torch.Tensor]:
     """Every control that needs no further network, for scores `(N, H, W)`."""
-    names = [name for name in CONTROLS if name != "random_weights"]
     return {
         name: masking.controls(name, scores, seed=SEED, images=images.cpu(), identities=identities)
-        for name in names
+        for name in RIVALS
     }
 
 
@@ -288,13 +290,18 @@ def _grid_of(
     rankings: int,
     extra: tuple = (),
 ) -> xr.Dataset:
-    todo = [cell for cell in grid if not store.has(kind, inputs_of(p, store, cell), MASK)]
+    inputs = [inputs_of(p, store, cell) for cell in grid]
+    todo = [cell for cell, needs in zip(grid, inputs, strict=True) if not store.has(kind, needs, MASK)]
     sizes = [p.explained_images * rankings] * len(todo)
     jobs = [(p, store, cell, *extra) for cell in todo]
     parallel.each(step, jobs, sizes, description, p.workers, p.threads)
-    rows = grids.table(grid)
-    whole = xr.concat([step(p, store, cell, *extra).load().drop_attrs() for cell in grid], "model")
-    return whole.assign_coords({name: ("model", rows[name].to_numpy()) for name in rows})
+
+    def make() -> xr.Dataset:
+        rows = grids.table(grid)
+        whole = xr.concat([step(p, store, cell, *extra).load().drop_attrs() for cell in grid], "model")
+        return whole.assign_coords({name: ("model", rows[name].to_numpy()) for name in rows})
+
+    return store.remember((kind, provenance.digest(inputs)), make)
 
 
 def _identities(p: Parameters, store: Store) -> list[str]:

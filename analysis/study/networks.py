@@ -44,9 +44,7 @@ def pretrain(p: Parameters, store: Store, label: str, run: int) -> Path:
             return
         images = stimuli.pretraining_set(p, store, label)
         classes, labels = np.unique(images.identity.values, return_inverse=True)
-        model = models.vgg16(
-            len(classes), width=p.width, size=p.image_size, batch_norm=p.batch_norm, seed=run
-        )
+        model = _new(p, len(classes), run)
         _fit(p, model, images, labels, p.pretraining_samples, p.pretraining_rate, "all", run, folder)
 
     return store.folder("pretrained", pretraining_inputs(p, store, label, run), CODE, make)

@@ -23,7 +23,13 @@ def progress(amount: float) -> None:
 
 
 def each(
-    step: Callable, jobs: Iterable[tuple], sizes: list[float], description: str, workers: int, threads: int
+    step: Callable,
+    jobs: Iterable[tuple],
+    sizes: list[float],
+    description: str,
+    workers: int,
+    threads: int,
+    unit: str = "image",
 ) -> None:
     """Run `step(*job)` for every job.
 
@@ -31,7 +37,7 @@ def each(
         step: a function importable by name; what it makes goes to the store, its return value is dropped.
         jobs: argument tuples.
         sizes: how much work each job is, in the unit that the step passes to `progress`.
-        description: for the progress bar.
+        description, unit: for the progress bar.
         workers: processes; 1 runs everything here.
         threads: torch threads of each process. The same number wherever a step runs, so that results do not
             depend on the number of workers.
@@ -43,7 +49,7 @@ def each(
     if not jobs:
         return
     bar = tqdm(
-        total=sum(sizes), desc=description, unit="image", unit_scale=True, smoothing=0.05, mininterval=0.5
+        total=sum(sizes), desc=description, unit=unit, unit_scale=True, smoothing=0.05, mininterval=0.5
     )
     if workers == 1 or len(jobs) == 1:
         _run_here(step, jobs, bar, threads)

@@ -61,23 +61,34 @@
     }
   }
 
-  // An entry picked in one legend is picked in every chart of the page that is coloured by the same field.
+  // What is picked in one chart is picked in every other chart of the page that shows it, or part of it: families
+  // are named pretraining/task and networks pretraining/task/seed, so "faces" is also "faces/gender/0".
   function picks(spec) {
     const params = spec.params || [];
     return params.find((param) => param.name === "pick")?.select.fields[0];
   }
 
+  const holds = (whole, part) => part === whole || String(part).startsWith(`${whole}/`);
+
+  function alike(other, values) {
+    const field = picks(other.spec), rows = Object.values(other.spec.datasets || {}).flat();
+    const entries = [...new Set(rows.map((row) => row[field]))];
+    return entries.filter((entry) => values.some((value) => holds(value, entry) || holds(entry, value)));
+  }
+
   let sharing = false;
   function share(chart) {
-    const field = picks(chart.spec);
-    if (!field) return;
+    if (!picks(chart.spec)) return;
     chart.view.view.addDataListener("pick_store", (name, rows) => {
       if (sharing) return;
       sharing = true;
-      const others = charts.filter((other) => other !== chart && other.view && picks(other.spec) === field);
-      const copies = () => rows.map(({ unit, fields, values }) => ({ unit, fields, values }));
-      Promise.all(others.map((other) => other.view.view.data("pick_store", copies()).runAsync()))
-        .finally(() => { sharing = false; });
+      const values = rows.flatMap((row) => row.values);
+      const others = charts.filter((other) => other !== chart && other.view && picks(other.spec));
+      Promise.all(others.map((other) => {
+        const fields = [{ type: "E", field: picks(other.spec) }];
+        const unit = rows[0]?.unit || "";
+        return other.view.view.data("pick_store", alike(other, values).map((value) => ({ unit, fields, values: [value] }))).runAsync();
+      })).finally(() => { sharing = false; });
     });
   }
 

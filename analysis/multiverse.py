@@ -1,0 +1,166 @@
+"""Every claim recomputed under every combination of analytic choices, and how often its verdict holds.
+
+Steegen, Tuerlinckx, Gelman & Vanpaemel 2016, "Increasing transparency through a multiverse analysis", Perspectives on
+Psychological Science 11(5); Simonsohn, Simmons & Nelson 2020, "Specification curve analysis", Nature Human Behaviour 4.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import Any
+
+import pandas as pd
+
+from analysis import archive, claims
+from analysis.params import COMPUTE, Parameters
+from analysis.store import Store
+from analysis.study import Study, parallel
+
+CODE = ("multiverse", "claims", "study", "study.networks", "study.stimuli", "faces")
+# The choices each claim depends on; the others would give the same numbers again.
+MASKING = ("composite", "ranking", "fill", "measure", "percent_range")
+DEPENDS = {
+    "C1": (),
+    "C2": MASKING,
+    "C3": (*MASKING, "likeness"),
+    "C4": MASKING,
+    "C5": MASKING,
+    "C6": MASKING,
+    "C7": MASKING,
+    "C8": ("composite",),
+}
+COSTLY = ("composite", "ranking", "fill")  # choices that need maps or masked images of their own
+# Parameters, by how their names begin, that do not change what a claim's default analysis gives: those of experiments
+# beside the study.
+BESIDE = (
+    "multiverse",
+    "calibration",
+    "evidence",
+    "intervention",
+    "shortcut",
+    "sanity",
+    "retrain",
+    "explorer",
+)
+
+
+def tables(study: Study) -> dict[str, pd.DataFrame]:
+    """The tables that are stored: `analyses`."""
+    return {"analyses": analyses(study)}
+
+
+def analyses(study: Study) -> pd.DataFrame:
+    """One row per claim and combination of the choices it depends on.
+
+    Columns: claim, the choices (NaN where the claim does not depend on one), estimate, ci_low, ci_high, verdict, part,
+    is_default (all choices as in the study's own analysis).
+    """
+    p = study.parameters.model_copy(update={"resamples": study.parameters.multiverse_resamples})
+    todo = [(name, choices) for name, depends in DEPENDS.items() for choices in _combinations(p, depends)]
+    universes = [(p.model_copy(update=choices), name) for name, choices in todo]
+    together: dict[tuple, list] = {}
+    for universe, name in universes:  # those that share maps and masks are one job, which reads these once
+        together.setdefault(tuple(getattr(universe, choice) for choice in COSTLY), []).append(
+            (universe, name)
+        )
+    for group in together.values():
+        maps = Study(group[0][0], study.store)
+        maps.curves(), maps.transfer(), maps.consensus(), maps.agreement(), maps.similarity()
+    jobs, sizes = [(study.store, group) for group in together.values()], [len(g) for g in together.values()]
+    parallel.each(decide, jobs, sizes, "analyses", p.workers, p.threads, unit="analysis")
+    rows = []
+    for (name, choices), (universe, _) in zip(todo, universes, strict=True):
+        record = claims.claim(Study(universe, study.store), name)
+        found = {key: record[key] for key in ("estimate", "ci_low", "ci_high", "verdict", "part")}
+        default = all(getattr(study.parameters, key) == value for key, value in choices.items())
+        rows.append({"claim": name} | choices | found | {"is_default": default})
+    return pd.DataFrame(rows)
+
+
+def decide(store: Store, universes: list[tuple[Parameters, str]]) -> None:
+    """Compute claims, each of its own parameters, into the store."""
+    for p, name in universes:
+        claims.claim(Study(p, store), name)
+        parallel.progress(1)
+
+
+def stored(study: Study) -> archive.Kept | None:
+    """The stored multiverse, if it is of this very study (whatever its own size), else None."""
+    try:
+        kept = archive.recall("multiverse")
+    except FileNotFoundError:
+        return None
+    ours, theirs = (
+        {
+            name: value
+            for name, value in settings.items()
+            if name not in COMPUTE and not name.startswith(BESIDE)
+        }
+        for settings in (json.loads(study.parameters.model_dump_json()), kept.manifest["parameters"])
+    )
+    return kept if ours == theirs else None
+
+
+def robustness(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """How far each claim's verdict holds: `{claim: {analyses, share, verdict, flips, flips_share}}`.
+
+    share: of the analyses whose verdict is the default analysis's. flips: the choice ("fill: grey") under which it
+    holds least often, and flips_share how often it holds there; None where no choice matters.
+    """
+    return {name: _robustness(rows) for name, rows in table.groupby("claim")}
+
+
+def by_choice(table: pd.DataFrame) -> pd.DataFrame:
+    """How often the verdict holds under each value of each choice: claim, choice, value, share, analyses."""
+    rows = []
+    for name, ours in table.groupby("claim"):
+        holds = ours.verdict == _default(ours).verdict
+        for choice in DEPENDS[name]:
+            if choice in ours and len(set(ours[choice])) > 1:
+                for value, group in holds.groupby(ours[choice]):
+                    row = {"claim": name, "choice": choice, "value": value}
+                    rows.append(row | {"share": float(group.mean()), "analyses": len(group)})
+    return pd.DataFrame(rows, columns=["claim", "choice", "value", "share", "analyses"])
+
+
+def ledger(study: Study) -> list[dict[str, Any]]:
+    """All claims (`claims.ledger`), each with `robustness`: as `robustness` gives it, and `source`, whose analyses."""
+    table, source = best(study)
+    found = robustness(table)
+    return [
+        record | {"robustness": found[record["id"]] | {"source": source}} for record in claims.ledger(study)
+    ]
+
+
+def best(study: Study) -> tuple[pd.DataFrame, str]:
+    """The largest multiverse there is of this study, and where it comes from."""
+    kept = stored(study)
+    return (
+        (analyses(study), "computed with this book") if kept is None else (kept.tables["analyses"], str(kept))
+    )
+
+
+def _default(rows: pd.DataFrame) -> pd.Series:
+    return rows[rows.is_default].iloc[0]
+
+
+def _robustness(rows: pd.DataFrame) -> dict[str, Any]:
+    verdict = _default(rows).verdict
+    worst = by_choice(rows).sort_values("share", kind="stable").head(1)
+    flips = None if worst.empty or worst.share.item() == 1 else worst.iloc[0]
+    return {
+        "analyses": len(rows),
+        "share": float((rows.verdict == verdict).mean()),
+        "verdict": verdict,
+        "flips": None if flips is None else f"{flips.choice}: {flips.value}".replace("_", " "),
+        "flips_share": None if flips is None else float(flips.share),
+    }
+
+
+def _combinations(p: Parameters, names: tuple[str, ...]) -> list[dict[str, str]]:
+    """All combinations of the values of the named choices; a choice that is not varied keeps its value."""
+    values = {name: p.multiverse.get(name) or [getattr(p, name)] for name in names}
+    # The study's own value belongs to the multiverse even if the profile's list leaves it out.
+    values = {name: list(dict.fromkeys([getattr(p, name), *found])) for name, found in values.items()}
+    return [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
