@@ -129,10 +129,12 @@ def test_scores_have_an_interval_for_every_method_and_metric(study, tables):
 def test_means_are_over_images_that_the_network_gets_right(study, tables):
     p = study.parameters
     found = planted.score_all(p, study.store)
-    own = found.score.sel({"truth": "change", "reading": "positive", "method": "epsilon", "metric": "mass"})
+    own = found.score.sel(
+        {"truth": "change", "reading": "positive", "method": "epsilon_plus", "metric": "mass"}
+    )
     assert (np.isfinite(own.values) <= found.correct.sel(shown="original").values).all()
     row = tables["scores"].query(
-        "truth=='change' and reading=='positive' and method=='epsilon' and metric=='mass'"
+        "truth=='change' and reading=='positive' and method=='epsilon_plus' and metric=='mass'"
     )
     assert row.estimate.item() == pytest.approx(np.nanmean(own.values, axis=1).mean())
 
