@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from analysis.book.sections import LOCK, Section, find, sections
 from analysis.params import ROOT, Parameters
 
 BUILD = ROOT / "_build"
+MOST_AT_ONCE = 4  # sections; each takes about 1 GB of memory
 
 
 class BuildError(RuntimeError):
@@ -60,8 +63,7 @@ def build(profile: str, data: str | None = None) -> Path:
     parameters = params.load(profile, data)
     folder = _Folder(BUILD / profile)
     with folder.lock():
-        for section in _running_order():
-            _execute(section, parameters, {}, folder)
+        _execute_all(parameters, folder)
         _write_results(parameters, folder)
         _render(folder)
     return folder.root / "html" / "index.html"
@@ -151,6 +153,19 @@ def _running_order() -> list[Section]:
     """The front page sums up the others, so it runs last."""
     front, *chapters = sections()
     return [*chapters, front]
+
+
+def _execute_all(parameters: Parameters, folder: _Folder) -> None:
+    """Execute all sections, as many side by side as the cores feed; what two need, one makes while the other waits."""
+    at_once = min(MOST_AT_ONCE, max(1, (os.cpu_count() or 1) // parameters.workers))
+    with ThreadPoolExecutor(at_once) as pool:
+        running = [pool.submit(_execute, section, parameters, {}, folder) for section in _running_order()]
+        try:
+            for future in running:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _execute(section: Section, parameters: Parameters, overrides: Mapping[str, Any], folder: _Folder) -> None:

@@ -29,7 +29,8 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
     Progress bars and warnings of the kernel go to this process's standard error as they come.
 
     Returns:
-        `seconds` and `peak_memory_mb` (resident memory of the kernel and its workers, sampled).
+        `seconds` and `peak_memory_mb` (resident memory of the kernel and its workers, sampled, with those of sections
+        that run side by side).
 
     Raises:
         SectionFailed: a cell raised. The notebook as far as it got is kept as `<section>.failed.ipynb`.
