@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 
-from analysis import claims, ground_truth, prose, statistics
+from analysis import claims, ground_truth, masking, prose, statistics
 from analysis.study import Study, interventions, truth
 
 FEWER_DRAWS = 500  # for the many intervals of a curve; the ledger uses the parameter `resamples`
@@ -175,6 +176,80 @@ def part_shares(study: Study) -> pd.DataFrame:
         table = pd.DataFrame({"family": maps.family.values, "relevance": received}).groupby("family").mean()
         rows.append(table.assign(part=part, area=inside.mean()).reset_index())
     return pd.concat(rows).assign(density=lambda t: t.relevance / t.area)
+
+
+def clearest_asymmetry(study: Study) -> tuple[str, str]:
+    """The two families whose transfer differs most between the directions, the better source first."""
+    found = claims.asymmetries(study)
+    values = np.where(np.isfinite(found.estimate.se), found.estimate.value, 0)
+    largest = int(np.abs(values).argmax())
+    a, b = found.pairs[largest]
+    return (a, b) if values[largest] > 0 else (b, a)
+
+
+def kept_parts(study: Study, a: str, b: str) -> pd.DataFrame:
+    """Where the kept pixels of family `a` lie and those of `b` do not, on procedural faces.
+
+    Columns: part, difference (of the shares of kept pixels in the part, a minus b), low, high. Kept are the most
+    relevant pixels at the middle one of `transfer_percents`.
+    """
+    p, maps, faces = study.parameters, study.relevance(), study.explained()
+    if "parts" not in faces:
+        raise ValueError("parts are known for procedural faces only")
+    percent = p.transfer_percents[len(p.transfer_percents) // 2]
+    cells = [cell for cell in study.grid if cell.family in (a, b)]
+    kept = {
+        cell.name: masking.select(
+            masking.rank(torch.from_numpy(maps.relevance.sel(model=cell.name).values), p.ranking),
+            [percent],
+            seed=0,
+        )[0].numpy()
+        for cell in cells
+    }
+    sign = np.array([1 / p.seeds if cell.family == a else -1 / p.seeds for cell in cells])
+    strata, units = statistics.transfer.resampling(cells)
+    rows = []
+    for index, part in enumerate(faces.attrs["parts"]):
+        inside = faces.parts.values == index
+        share = np.stack([(m & inside).sum((1, 2)) / m.sum((1, 2)) for m in kept.values()])
+        estimate = statistics.bootstrap.mean(
+            share,
+            faces.identity.values,
+            strata,
+            contrast=sign,
+            units=units,
+            n=FEWER_DRAWS,
+            seed=p.stimulus_seed,
+        )
+        low, high = estimate.interval(p.confidence)
+        rows.append(
+            {"part": part, "difference": float(estimate.value), "low": float(low), "high": float(high)}
+        )
+    return pd.DataFrame(rows)
+
+
+def pixels_needed(study: Study, reach: float = 0.8) -> pd.DataFrame:
+    """How few pixels a held-out family needs: family, ranking, percent.
+
+    percent: the smallest share of pixels, interpolated, from which on performance has risen by `reach` of the way from
+    no pixels to all; NaN for a family whose performance is no better with all pixels than with none.
+    """
+    values = study.performance(study.consensus()).sel(mode="keep").mean("image")
+    rows = []
+    for family in dict.fromkeys(values.family.values):
+        ours = values.isel(model=np.flatnonzero(values.family.values == family)).mean("model")
+        for ranking in ("consensus", "own", "average", "centre", "random"):
+            curve = ours.sel(ranking=ranking).sortby("percent")
+            percents, heights = curve.percent.values, curve.values
+            goal = heights[0] + reach * (heights[-1] - heights[0])
+            below = np.flatnonzero(heights < goal)
+            needed = np.nan
+            if heights[-1] > heights[0]:
+                last = below[-1]  # the first point is below the goal
+                step = (goal - heights[last]) / (heights[last + 1] - heights[last])
+                needed = percents[last] + step * (percents[last + 1] - percents[last])
+            rows.append({"family": family, "ranking": ranking, "percent": float(needed)})
+    return pd.DataFrame(rows)
 
 
 def mean_maps(study: Study) -> tuple[list[np.ndarray], list[str]]:

@@ -290,3 +290,18 @@ def test_intervals_of_shares_stay_between_0_and_1(tiny):
     for table in (accuracy, curves):
         assert table.low.between(0, 1).all() and table.high.between(0, 1).all()
         assert (table.high > table.low).any()
+
+
+def test_kept_pixels_differ_by_as_much_as_they_gain_and_lose(tiny):
+    a, b = "objects/gender", "faces/identity"
+    there, back = summaries.kept_parts(tiny, a, b), summaries.kept_parts(tiny, b, a)
+    assert set(there.part) == set(tiny.explained().attrs["parts"])
+    assert there.difference.sum() == pytest.approx(0, abs=1e-9)  # every kept pixel lies in one part
+    np.testing.assert_allclose(there.difference, -back.difference, atol=1e-12)
+
+
+def test_fewer_pixels_are_needed_to_come_less_far(tiny):
+    near, far = summaries.pixels_needed(tiny, 0.2), summaries.pixels_needed(tiny, 0.8)
+    known = near.percent.notna()
+    assert (near.percent[known] <= far.percent[known] + 1e-9).all()
+    assert far.percent.dropna().between(0, 100).all()
