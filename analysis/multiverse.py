@@ -38,6 +38,7 @@ BESIDE = (
     "calibration",
     "evidence",
     "intervention",
+    "narrow",
     "shortcut",
     "sanity",
     "retrain",
