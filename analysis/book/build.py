@@ -20,7 +20,7 @@ from analysis.book.sections import LOCK, Section, find, sections
 from analysis.params import ROOT, Parameters
 
 BUILD = ROOT / "_build"
-AT_ONCE = 2  # sections: while one computes in its workers, the other starts, reads and draws
+MOST_AT_ONCE = 4  # sections; each takes 1 GB of memory, and as much again for each of its workers
 
 
 class BuildError(RuntimeError):
@@ -156,8 +156,9 @@ def _running_order() -> list[Section]:
 
 
 def _execute_all(parameters: Parameters, folder: _Folder) -> None:
-    """Execute all sections, two side by side; what both need, one makes while the other waits."""
-    with ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
+    """Execute all sections, as many side by side as cores feed; what two need, one makes while the other waits."""
+    at_once = min(MOST_AT_ONCE, max(1, (os.cpu_count() or 1) // parameters.workers))
+    with ThreadPoolExecutor(at_once) as pool:
         running = [pool.submit(_execute, section, parameters, {}, folder) for section in _running_order()]
         try:
             for future in running:
