@@ -201,8 +201,11 @@ def test_area_is_the_mean_height_and_needs_both_ends():
     line = xr.DataArray([0.0, 0.1, 1.0], dims="percent", coords={"percent": [0, 10, 100]})
     assert masking.area(line).item() == pytest.approx(0.5)
     assert masking.area(line[::-1]).item() == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="0 to 10"):
-        masking.area(line[:2])
+    assert masking.area(line, 0, 10).item() == pytest.approx(0.05)
+    assert masking.area(line, 10, 100).item() == pytest.approx(0.55)
+    for low, high in ((0, 100), (10, 0), (0, 7)):
+        with pytest.raises(ValueError, match="this curve has 0, 10"):
+            masking.area(line[:2], low, high)
 
 
 @pytest.mark.parametrize(
