@@ -235,7 +235,8 @@ def test_downloads_hold_the_data(smoke_book):
 def test_images_are_described(smoke_book):
     for path in smoke_book.glob("*.html"):
         for image in re.findall(r"<img [^>]*>", path.read_text()):
-            assert re.search(r'alt="[^"]{3,}"', image), (path.name, image)
+            # an empty text says that the image repeats the label it stands in
+            assert re.search(r'alt="([^"]{3,})?"', image), (path.name, image[:200])
 
 
 def test_the_whole_paper_is_there_as_a_pdf(smoke_book, chromium):

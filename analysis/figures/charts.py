@@ -57,8 +57,16 @@ def curves(
     layers = [line, base.mark_point().encode(value, opacity=_fade(colour), tooltip=tip)]
     if low and high:
         opacity = _fade(colour, 0.2) if emphasis is None else _only(colour, emphasis, 0.2)
-        band = base.mark_area().encode(
-            alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high), opacity=opacity
+        # a panel without a single interval would have no extent: there the band is as thin as the line
+        ends = {
+            f"{name} drawn": f"isValid(datum[{name!r}]) ? datum[{name!r}] : datum[{y!r}]"
+            for name in (low, high)
+        }
+        band = base.transform_calculate(**ends).mark_area()
+        band = band.encode(
+            alt.Y(f"{low} drawn", type="quantitative", title=y_title or y),
+            alt.Y2(f"{high} drawn"),
+            opacity=opacity,
         )
         layers.insert(0, band)
     if rule is not None:
