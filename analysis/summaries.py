@@ -179,8 +179,14 @@ def part_shares(study: Study) -> pd.DataFrame:
 
 
 def clearest_asymmetry(study: Study) -> tuple[str, str]:
-    """The two families whose transfer differs most between the directions, the better source first."""
-    found = claims.asymmetries(study)
+    """The two families whose transfer differs most between the directions, the better source first.
+
+    Where no pair can be compared, because own maps gain nothing, the first and the last family.
+    """
+    try:
+        found = claims.asymmetries(study)
+    except ValueError:
+        return study.grid[0].family, study.grid[-1].family
     values = np.where(np.isfinite(found.estimate.se), found.estimate.value, 0)
     largest = int(np.abs(values).argmax())
     a, b = found.pairs[largest]

@@ -305,3 +305,11 @@ def test_fewer_pixels_are_needed_to_come_less_far(tiny):
     known = near.percent.notna()
     assert (near.percent[known] <= far.percent[known] + 1e-9).all()
     assert far.percent.dropna().between(0, 100).all()
+
+
+def test_a_study_without_gains_still_names_two_families(tiny, monkeypatch):
+    def none(*_, **__):
+        raise ValueError("no family gains")
+
+    monkeypatch.setattr(claims, "asymmetries", none)
+    assert summaries.clearest_asymmetry(tiny) == ("objects/gender", "faces/identity")
