@@ -104,7 +104,9 @@ def intervals(
         base = base.encode(yOffset=alt.YOffset(colour, sort=None))
     tip = _tooltip(df, facet, label, colour, estimate, low, high)
     whiskers = base.mark_rule(strokeWidth=2).encode(
-        alt.X(low, type="quantitative", title=title or estimate), alt.X2(high), tooltip=tip
+        alt.X(low, type="quantitative", title=title or estimate, scale=alt.Scale(zero=False)),
+        alt.X2(high),
+        tooltip=tip,
     )
     dots = base.mark_point(size=90).encode(
         alt.X(estimate, type="quantitative", title=title or estimate), tooltip=tip
