@@ -22,6 +22,11 @@ def interval(low: float, high: float, digits: int = 2) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def estimate(value: float, low: float, high: float) -> str:
+    """A number with its interval."""
+    return f"{number(value)} {interval(low, high)}"
+
+
 def p_value(p: float) -> str:
     """A p-value as papers print it."""
     return "n/a" if p != p else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
@@ -51,13 +56,7 @@ def ledger(records: list[Mapping[str, Any]]) -> HTML:
         f"<td>{p_value(r['p'])}<br>n = {r['n']}</td></tr>"
         for r in records
     )
-    head = "".join(
-        f"<th scope='col'>{h}</th>" for h in ("", "Claim", "Verdict", "Estimate and interval", "Test")
-    )
-    return HTML(
-        "<div class='claim-scroll' tabindex='0' role='region' aria-label='Ledger of claims'>"
-        f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    return _table("Ledger of claims", ("", "Claim", "Verdict", "Estimate and interval", "Test"), rows)
 
 
 def beside_original(records: list[Mapping[str, Any]]) -> HTML:
@@ -69,14 +68,8 @@ def beside_original(records: list[Mapping[str, Any]]) -> HTML:
         f"<td>{compared(r)}</td></tr>"
         for r in records
     )
-    head = "".join(
-        f"<th scope='col'>{h}</th>"
-        for h in ("", "The original's abstract, in short", "This run", "Side by side")
-    )
-    return HTML(
-        "<div class='claim-scroll' tabindex='0' role='region' aria-label='The original and this run'>"
-        f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    columns = ("", "The original's abstract, in short", "This run", "Side by side")
+    return _table("The original and this run", columns, rows)
 
 
 def compared(record: Mapping[str, Any]) -> str:
@@ -96,9 +89,14 @@ def parts(record: Mapping[str, Any]) -> HTML:
         for r in record["parts"]
     )
     columns = ("Part", "Estimate and interval", "Test", "Effect, SD over people", "Verdict")
-    head = "".join(f"<th scope='col'>{h}</th>" for h in columns)
+    return _table(f"Parts of claim {record['id']}", columns, rows)
+
+
+def _table(label: str, columns: tuple[str, ...], rows: str) -> HTML:
+    """A table of claims that scrolls sideways where the page is narrow."""
+    head = "".join(f"<th scope='col'>{column}</th>" for column in columns)
     return HTML(
-        f"<div class='claim-scroll' tabindex='0' role='region' aria-label='Parts of claim {record['id']}'>"
+        f"<div class='claim-scroll' tabindex='0' role='region' aria-label='{label}'>"
         f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -123,7 +121,7 @@ def _robustness(r: Mapping[str, Any]) -> str:
 
 
 def _numbers(r: Mapping[str, Any]) -> str:
-    return f"{number(r['estimate'])} {interval(r['ci_low'], r['ci_high'])}"
+    return estimate(r["estimate"], r["ci_low"], r["ci_high"])
 
 
 def _badge(verdict: str) -> str:

@@ -290,7 +290,7 @@ def composites_verdict(ranked: pd.DataFrame) -> str:
     """What `truth.ranking` says: the best composite of LRP, and the best of what it is compared with."""
     rows = ranked.assign(method=ranked.method.str.replace("_", " "))
     first, others = rows[rows.kind == "LRP"].iloc[0], rows[rows.kind == "LRP"].iloc[1:]
-    text = f"Of the composites “{first.method}” scores best: {_with(first.estimate, first.low, first.high)}."
+    text = f"Of the composites “{first.method}” scores best: {prose.estimate(first.estimate, first.low, first.high)}."
     for what, found in (
         ("next composite", others),
         ("best other method", rows[rows.kind == "other method"]),
@@ -298,7 +298,7 @@ def composites_verdict(ranked: pd.DataFrame) -> str:
     ):
         if len(found):
             row = found.iloc[0]
-            lead = _with(row.behind, row.behind_low, row.behind_high)
+            lead = prose.estimate(row.behind, row.behind_low, row.behind_high)
             text += f" The {what} is “{row.method}”; the winner is ahead of it by {lead}."
     return text
 
@@ -307,7 +307,7 @@ def truth_by_metric(table: pd.DataFrame, against: str = "change") -> pd.DataFram
     """`truth.scores` as a reader sees them: a row per method, best first, and a column per metric, with intervals."""
     ours = truth.shown(table)
     ours = ours[(ours.truth == against) & (ours.evidence == ours.evidence.iloc[-1])]
-    text = [_with(r.estimate, r.low, r.high) for r in ours.itertuples(index=False)]
+    text = [prose.estimate(r.estimate, r.low, r.high) for r in ours.itertuples(index=False)]
     wide = ours.assign(text=text).pivot(index="method", columns="metric", values="text")
     order = ours[ours.metric == truth.DECIDING["metric"]].sort_values("estimate", ascending=False).method
     names = ground_truth.METRICS
@@ -324,14 +324,10 @@ def interventions_verdict(told: pd.DataFrame) -> str:
     best = rivals.loc[rivals.correlation.idxmax()]
     return (
         f"With the effect of {changed}, the magnitude of relevance correlates at "
-        f"{_with(own.correlation, own.low, own.high)}; the best rival, “{best.name.replace('_', ' ')}”, at "
-        f"{_with(best.correlation, best.low, best.high)}. The difference is "
-        f"{_with(best.ahead, best.ahead_low, best.ahead_high)}."
+        f"{prose.estimate(own.correlation, own.low, own.high)}; the best rival, “{best.name.replace('_', ' ')}”, at "
+        f"{prose.estimate(best.correlation, best.low, best.high)}. The difference is "
+        f"{prose.estimate(best.ahead, best.ahead_low, best.ahead_high)}."
     )
-
-
-def _with(estimate: float, low: float, high: float) -> str:
-    return f"{prose.number(estimate)} {prose.interval(low, high)}"
 
 
 def _shares(maps: xr.Dataset) -> np.ndarray:

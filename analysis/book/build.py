@@ -175,18 +175,19 @@ def _execute(section: Section, parameters: Parameters, overrides: Mapping[str, A
         return
     from analysis.book.execute import SectionFailed, execute  # papermill takes a second to import
 
-    print(f"{section.name}: running\n", end="", flush=True)  # one write, whole beside another section's
+    _say(f"{section.name}: running")
     given = {"profile": parameters.profile, "data": parameters.data, **overrides}
     try:
         cost = execute(section, {k: v for k, v in given.items() if v is not None}, folder.notebook(section))
     except SectionFailed as error:
         raise BuildError(str(error)) from None
     records.write_json(folder.record(section), records.record(key, parameters, overrides, cost))
-    print(
-        f"{section.name}: {records.duration(cost['seconds'])}, {cost['peak_memory_mb']} MB\n",
-        end="",
-        flush=True,
-    )
+    _say(f"{section.name}: {records.duration(cost['seconds'])}, {cost['peak_memory_mb']} MB")
+
+
+def _say(line: str) -> None:
+    """Print a line in one write, so that it stays whole beside another section's."""
+    print(f"{line}\n", end="", flush=True)
 
 
 def _write_results(parameters: Parameters, folder: _Folder) -> None:

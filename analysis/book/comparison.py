@@ -210,8 +210,7 @@ def _in_words(record: Mapping[str, Any]) -> str:
 
 
 def _estimate(record: Mapping[str, Any]) -> str:
-    estimate, low, high = (_number(record[name]) for name in ("estimate", "ci_low", "ci_high"))
-    return f"{prose.number(estimate)} {prose.interval(low, high)}"
+    return prose.estimate(*(_number(record[name]) for name in ("estimate", "ci_low", "ci_high")))
 
 
 def _chart(found: pd.DataFrame) -> Any:

@@ -153,9 +153,7 @@ def _explorer(
     renderer: NbElementRenderer, figure: dict[str, Any]
 ) -> tuple[list[nodes.Node], list[nodes.Node]]:
     static = Path(renderer.renderer.sphinx_env.app.outdir) / "_static"
-    return [_raw(explorer.markup(figure, static))], [
-        _raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>')
-    ]
+    return [_raw(explorer.markup(figure, static))], [_described(figure["alt"])]
 
 
 def _row(cells: list[nodes.Node]) -> nodes.row:
