@@ -12,8 +12,8 @@ scaling    Seconds per map and peak memory for 64, 256 and 1024 images streamed 
            of its own, through a narrow VGG-16; time for 1, 4 and 16 targets and for 1, 5 and 20 heads through
            the full one, batch of 4.
 agreement  VGG-16 at 224 px, one image: largest difference from zennit in float64, relative to the largest
-           relevance. At 96 px, eight networks and images: the errors of both in float32, zennit's in both
-           memory layouts, since sums are rounded differently in each.
+           relevance. At 96 px, eight networks and images: the errors of both in float32 and in both memory
+           layouts (here "accurate" is contiguous), since sums are rounded differently in each.
 precision  A narrow VGG-16 trained on objects for a minute: maps in mixed precision against float32, and
            zennit's in bfloat16 throughout.
 gpu        Maps per second in float32 and mixed precision and the share of the matrix-product rate, where
@@ -64,6 +64,7 @@ COMPOSITES = (
 )
 TABLE_COMPOSITES = ("epsilon", "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_gamma_box")
 HEADS = 10
+LIBRARIES = ("own", "own accurate", "zennit", "zennit channels_last")  # whose float32 errors are measured
 
 
 def network(quick: bool, classes: int = 1000) -> models.VGG16:
@@ -123,11 +124,16 @@ def table(quick: bool, rounds: int) -> dict:
     targets = torch.arange(8)
     layouts = {layout: _laid_out(model, layout) for layout in (torch.contiguous_format, torch.channels_last)}
     calls: dict[tuple[str, str], Callable[[], object]] = {}
+    placed = {}
     for name in TABLE_COMPOSITES:
         engine = own(model, name)
         calls[name, "analysis.lrp"] = lambda engine=engine: engine.explain(images, targets)
     mixed = own(model, "epsilon_plus", mixed=True)
     calls["epsilon_plus, mixed precision", "analysis.lrp"] = lambda: mixed.explain(images, targets)
+    for name in ("epsilon", "epsilon_plus"):
+        engine = own(model, name, accurate=True)
+        calls[f"{name}, accurate", "analysis.lrp"] = lambda engine=engine: engine.explain(images, targets)
+        placed[f"{name}, accurate", "analysis.lrp"] = "contiguous_format"
     trunk, heads = _heads(model, HEADS)
     shared = own(trunk, "epsilon_plus", heads=heads)
     per_head = (f"epsilon_plus, {HEADS} heads on one trunk", "analysis.lrp")
@@ -136,7 +142,6 @@ def table(quick: bool, rounds: int) -> dict:
         images, [targets] * HEADS, mean=True
     )
     maps = {per_head: HEADS}
-    chosen = {}
     peers = {
         (name, "zennit"): lambda m, x, t, name=name: zennit_map(m, x, t, name) for name in TABLE_COMPOSITES
     }
@@ -150,7 +155,7 @@ def table(quick: bool, rounds: int) -> dict:
             for layout, m in layouts.items()
         }
         layout = min(seconds, key=seconds.get)
-        chosen[key] = str(layout).removeprefix("torch.")
+        placed[key] = str(layout).removeprefix("torch.")
         x = _placed(images, layout)
         calls[key] = lambda peer=peer, m=layouts[layout], x=x: peer(m, x, targets)
     last, x = layouts[torch.channels_last], _placed(images, torch.channels_last)
@@ -159,16 +164,16 @@ def table(quick: bool, rounds: int) -> dict:
         if key[1] in ("analysis.lrp", "torch"):
             call()
     found = {"images": len(images), "size": model.architecture.size}
-    found["default"] = _rounds("default", calls, rounds, maps, chosen)
+    found["default"] = _rounds("default", calls, rounds, maps, placed)
     if keep_heap():
-        found["kept"] = _rounds("kept", calls, rounds, maps, chosen)
+        found["kept"] = _rounds("kept", calls, rounds, maps, placed)
     else:
         found["kept"] = {"not_measured": "this C library has no mallopt"}
     return found
 
 
 def _rounds(heap: str, calls: dict, rounds: int, maps: dict, layouts: dict) -> dict:
-    """One row per method; `maps` per call and image where not 1, `layouts` of the peers."""
+    """One row per method; `maps` per call and image where not 1, `layouts` where not channels_last."""
     measured = {key: [] for key in calls}
     plain = []
     for number in range(rounds):
@@ -312,7 +317,7 @@ def agreement(quick: bool) -> dict:
         }
         _say(f"{name}: {found[name]}")
     size = 64 if quick else 96
-    errors = {name: {library: [] for library in ("own", "zennit", "zennit channels_last")} for name in found}
+    errors = {name: {library: [] for library in LIBRARIES} for name in found}
     for seed in range(2 if quick else 8):
         model, x = _biased(size, seed, quick)
         exact_model, last = copy.deepcopy(model).double(), _laid_out(model, torch.channels_last)
@@ -320,6 +325,7 @@ def agreement(quick: bool) -> dict:
             exact = own(exact_model, name).explain(x.double(), targets).relevance
             maps = {
                 "own": own(model, name).explain(x, targets).relevance,
+                "own accurate": own(model, name, accurate=True).explain(x, targets).relevance,
                 "zennit": zennit_map(model, x, targets, name),
                 "zennit channels_last": zennit_map(last, _placed(x, torch.channels_last), targets, name),
             }
@@ -482,7 +488,7 @@ def _tables(result: dict) -> str:
             )
             for name, found in part["composites"].items()
         ]
-        heads = ("composite", "from zennit, float64", "own", "zennit", "zennit channels_last")
+        heads = ("composite", "from zennit, float64", *LIBRARIES)
         text += [
             "## Agreement and rounding",
             f"Of the largest relevance. Float64: one image at {part['size']} px, with the shares of the logit that "

@@ -390,6 +390,19 @@ def test_mixed_precision_is_close_and_bfloat16_throughout_refused():
         relevance(network(), images(), TARGETS, mixed=True)
 
 
+def test_accurate_maps_are_the_same_in_contiguous_layout():
+    for seed in range(60):
+        model, x = random_network(seed)
+        for name in NAMES:
+            fast = LRP(model, name, **own_bounds(name)).explain(x, TARGETS)
+            accurate = LRP(model, name, accurate=True, **own_bounds(name)).explain(x, TARGETS)
+            largest = fast.relevance.abs().max()
+            assert (accurate.relevance - fast.relevance).abs().max() <= 1e-8 * largest, f"seed {seed}"
+            assert torch.allclose(accurate.biases, fast.biases)
+    with pytest.raises(ValueError, match="choose one"):
+        LRP(network(dtype=torch.float32), mixed=True, accurate=True)
+
+
 def test_autocast_around_the_call_changes_nothing():
     model, x = network(dtype=torch.float32), images(dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):

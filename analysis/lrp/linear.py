@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,11 @@ from analysis.lrp.network import Layer
 
 
 class Convolution:
-    """A Conv2d's geometry. Weights `(O, I / groups, kh, kw)` are handed in, in channels_last layout."""
+    """A Conv2d's geometry. Weights `(O, I / groups, kh, kw)` are handed in, in the given memory layout."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, layout: torch.memory_format) -> None:
         module: nn.Conv2d = layer.module
+        self.layout = layout
         self.stride, self.dilation, self.groups = module.stride, module.dilation, module.groups
         self.kernel = module.kernel_size
         self.padding = _padding(layer.name, module)
@@ -25,18 +27,18 @@ class Convolution:
 
     def laid_out(self, weight: Tensor) -> Tensor:
         """The weight in the layout that `__call__` is fastest with."""
-        return _channels_last(weight)
+        return weight.contiguous(memory_format=self.layout)
 
     def side_by_side(self, xs: Sequence[Tensor]) -> Tensor:
         """Several inputs as the channels of one, for weights joined along their input channels."""
         if len(xs) == 1:
             return xs[0]
-        return _channels_last(torch.stack([x.unflatten(1, (self.groups, -1)) for x in xs], 2).flatten(1, 3))
+        return self.laid_out(torch.stack([x.unflatten(1, (self.groups, -1)) for x in xs], 2).flatten(1, 3))
 
     def transposed(self, weights: Sequence[Tensor]) -> Tensor:
         """Weights for `transpose`, several maps side by side in each group."""
         grouped = torch.stack([weight.unflatten(0, (self.groups, -1)) for weight in weights], 2)
-        return _channels_last(grouped.flatten(0, 1).flatten(1, 2))
+        return self.laid_out(grouped.flatten(0, 1).flatten(1, 2))
 
     def transpose(self, s: Tensor, weight: Tensor, shape: torch.Size, maps: int) -> list[Tensor]:
         """Each map's transpose applied to `s (N, O, h, w)`: `maps` tensors of `shape (N, I, H, W)`."""
@@ -91,15 +93,15 @@ class MatrixProduct:
 class Average:
     """An AvgPool2d or AdaptiveAvgPool2d: weights are fixed by the geometry."""
 
-    def __init__(self, module: nn.AvgPool2d | nn.AdaptiveAvgPool2d) -> None:
-        self.module = module
+    def __init__(self, module: nn.AvgPool2d | nn.AdaptiveAvgPool2d, layout: torch.memory_format) -> None:
+        self.module, self.layout = module, layout
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.module.forward(x)
 
     def transpose(self, s: Tensor, shape: torch.Size) -> Tensor:
         """The transpose applied to `s (N, C, h, w)`; `shape` is the pooling's input shape."""
-        pool, x = self.module, _shaped(s, shape)
+        pool, x = self.module, _shaped(s, shape, self.layout)
         if isinstance(pool, nn.AdaptiveAvgPool2d):
             return torch.ops.aten._adaptive_avg_pool2d_backward(s, x)
         return torch.ops.aten.avg_pool2d_backward(
@@ -117,7 +119,8 @@ class Average:
 class Winners:
     """A MaxPool2d: values go up, relevance goes down to the position that won."""
 
-    def __init__(self, module: nn.MaxPool2d) -> None:
+    def __init__(self, module: nn.MaxPool2d, layout: torch.memory_format) -> None:
+        self.layout = layout
         self.geometry = (
             _pair(module.kernel_size),
             _pair(module.stride),
@@ -131,20 +134,34 @@ class Winners:
 
     def transpose(self, s: Tensor, shape: torch.Size, winners: Tensor) -> Tensor:
         """Adds each value to its winner's place; `shape` is the pooling's input shape."""
-        return torch.ops.aten.max_pool2d_with_indices_backward(s, _shaped(s, shape), *self.geometry, winners)
+        x = _shaped(s, shape, self.layout)
+        return torch.ops.aten.max_pool2d_with_indices_backward(s, x, *self.geometry, winners)
+
+    def places(self, winners: Tensor, shape: torch.Size) -> Tensor:
+        """Winners as places in the memory of the pooling's input, a tensor of this shape, for `take`."""
+        images, channels = shape[:2]
+        channel = torch.arange(channels, device=winners.device)[:, None, None]
+        if self.layout == torch.channels_last:
+            within = winners * channels + channel
+        else:
+            within = winners + channel * prod(shape[2:])
+        return within + torch.arange(images, device=winners.device)[:, None, None, None] * prod(shape[1:])
+
+    def take(self, tensor: Tensor, places: Tensor) -> Tensor:
+        """The tensor's values at the winners; with places about six times as fast as `gather`."""
+        tensor = tensor.contiguous(memory_format=self.layout)
+        if self.layout != torch.channels_last:
+            return tensor.take(places)
+        return tensor.permute(0, 2, 3, 1).take(places.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def _shaped(s: Tensor, shape: torch.Size) -> Tensor:
+def _shaped(s: Tensor, shape: torch.Size, layout: torch.memory_format) -> Tensor:
     """A tensor never read, for kernels that ask a shape of one."""
-    return torch.empty(shape, dtype=s.dtype, device=s.device, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=s.dtype, device=s.device, memory_format=layout)
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
-
-
-def _channels_last(weight: Tensor) -> Tensor:
-    return weight.contiguous(memory_format=torch.channels_last)
 
 
 def _padding(name: str, module: nn.Conv2d) -> tuple[int, int]:

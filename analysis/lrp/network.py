@@ -143,6 +143,8 @@ def shapes(layers: list[Layer], image: torch.Size) -> list[torch.Size]:
 
 
 def _run(layer: Layer, x: Tensor) -> Tensor:
+    if layer.kind == "relu":
+        return x  # running it on a meta tensor imports torch's compiler, which takes two seconds
     if layer.weight is None:
         return layer.module.forward(x)
     if layer.kind == "linear":
