@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
 
 from analysis import claims, ground_truth, masking, prose, statistics
-from analysis.study import Study, interventions, truth
+from analysis.study import Study, exchange, interventions, truth
+from analysis.study.regions import regions
 
 FEWER_DRAWS = 500  # for the many intervals of a curve; the ledger uses the parameter `resamples`
 
@@ -194,44 +197,98 @@ def clearest_asymmetry(study: Study) -> tuple[str, str]:
 
 
 def kept_parts(study: Study, a: str, b: str) -> pd.DataFrame:
-    """Where the kept pixels of family `a` lie and those of `b` do not, on procedural faces.
+    """Where the kept pixels of family `a` lie and those of `b` do not.
 
-    Columns: part, difference (of the shares of kept pixels in the part, a minus b), low, high. Kept are the most
-    relevant pixels at the middle one of `transfer_percents`.
+    Columns: part (of procedural faces; a field of a grid on photographs), difference (of the shares of kept pixels in
+    the part, a minus b), low, high. Kept are the most relevant pixels at `exchange.percent`.
     """
-    p, maps, faces = study.parameters, study.relevance(), study.explained()
-    if "parts" not in faces:
-        raise ValueError("parts are known for procedural faces only")
-    percent = p.transfer_percents[len(p.transfer_percents) // 2]
+    p, maps = study.parameters, study.relevance()
     cells = [cell for cell in study.grid if cell.family in (a, b)]
     kept = {
         cell.name: masking.select(
             masking.rank(torch.from_numpy(maps.relevance.sel(model=cell.name).values), p.ranking),
-            [percent],
+            [exchange.percent(p)],
             seed=0,
         )[0].numpy()
         for cell in cells
     }
     sign = np.array([1 / p.seeds if cell.family == a else -1 / p.seeds for cell in cells])
     strata, units = statistics.transfer.resampling(cells)
+    where, names = regions(study.explained())
     rows = []
-    for index, part in enumerate(faces.attrs["parts"]):
-        inside = faces.parts.values == index
+    for index, part in enumerate(names):
+        inside = where == index
         share = np.stack([(m & inside).sum((1, 2)) / m.sum((1, 2)) for m in kept.values()])
         estimate = statistics.bootstrap.mean(
             share,
-            faces.identity.values,
+            study.explained().identity.values,
             strata,
             contrast=sign,
             units=units,
             n=FEWER_DRAWS,
             seed=p.stimulus_seed,
         )
-        low, high = estimate.interval(p.confidence)
-        rows.append(
-            {"part": part, "difference": float(estimate.value), "low": float(low), "high": float(high)}
-        )
+        rows.append(_row(part, estimate, p.confidence))
     return pd.DataFrame(rows)
+
+
+def exchanged_parts(study: Study, a: str, b: str) -> pd.DataFrame:
+    """What each part of the face contributes to the asymmetry of two families: part, difference, low, high.
+
+    The difference is the transfer from `a` to `b` minus the reverse, when networks get the other family's map in this
+    part alone; for "the whole face" everywhere. In units of what own maps add to the control, as in `own_gain`, at
+    `exchange.percent`. With "the whole face" first, and empty where own maps add too little.
+    """
+    p = study.parameters
+    cells = [cell for cell in study.grid if cell.family in (a, b)]
+    names = [cell.name for cell in cells]
+    whole = study.performance(study.transfer().sel(percent=exchange.percent(p), mode="keep")).sel(model=names)
+    control = whole.sel(ranking=p.transfer_control).transpose("model", "image").values
+    there = whole.sel(ranking=names).transpose("ranking", "model", "image").values
+    parts = {
+        name: study.performance(values.isel(mode=0, percent=0))
+        for name, values in study.exchange(a, b).items()
+    }
+    rows = []
+    for part in ("the whole face", *regions(study.explained())[1]):
+        performance = there.copy()
+        if part != "the whole face":
+            for s, t in product(range(len(cells)), repeat=2):
+                if cells[s].family != cells[t].family:
+                    performance[s, t] = parts[names[t]].sel(ranking=f"{names[s]}: {part}")
+        try:  # a draw in which nothing gains has no ratio, and the interval is then NaN
+            with np.errstate(all="ignore"):
+                found = statistics.transfer.asymmetry(
+                    performance,
+                    control,
+                    cells,
+                    study.explained().identity.values,
+                    n=FEWER_DRAWS,
+                    seed=p.stimulus_seed,
+                )
+        except ValueError:  # own maps add nothing to be a share of
+            return pd.DataFrame(columns=["part", "difference", "low", "high"])
+        rows.append(_row(part, found.estimate[0], p.confidence, sign=1 if found.pairs[0] == (a, b) else -1))
+    return pd.DataFrame(rows)
+
+
+def exchange_verdict(exchanged: pd.DataFrame) -> str:
+    """What `exchanged_parts` says in words."""
+    if exchanged.empty:
+        return "Own maps add too little to the control here for parts to have a share in it."
+    whole, parts = exchanged.iloc[0], exchanged.iloc[1:]
+    clear = parts[(parts.low > 0) | (parts.high < 0)]
+    named = "; ".join(f"{r.part} {prose.estimate(r.difference, r.low, r.high)}" for r in clear.itertuples())
+    return (
+        f"Exchanged as a whole the maps differ by {prose.estimate(whole.difference, whole.low, whole.high)}; the "
+        f"contributions of the parts sum to {prose.number(parts.difference.sum())}. "
+        + (f"Apart from zero: {named}." if named else "No part's contribution is apart from zero.")
+    )
+
+
+def _row(part: str, estimate: statistics.bootstrap.Estimate, confidence: float, sign: int = 1) -> dict:
+    low, high = sorted(sign * float(end) for end in estimate.interval(confidence))
+    return {"part": part, "difference": sign * float(estimate.value), "low": low, "high": high}
 
 
 def pixels_needed(study: Study, reach: float = 0.8) -> pd.DataFrame:

@@ -90,8 +90,11 @@ def test_float32_is_as_accurate_as_zennit(name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=["fast", "accurate"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [(name, torch.channels_last) for name in NAMES]
+    + [(name, torch.contiguous_format) for name in ("epsilon", "epsilon_plus")],
+)
 def test_float32_is_as_accurate_as_zennit_on_vgg16(name, layout):
     """zennit runs in the engine's layout: channels_last by default, which is faster for both, else contiguous.
 

@@ -12,7 +12,7 @@ from PIL import Image
 from analysis import claims, faces, models, params, summaries
 from analysis.params import ParameterError
 from analysis.store import content_digest
-from analysis.study import Study, explorer, maps, networks
+from analysis.study import Study, exchange, explorer, maps, networks
 
 TINY = {
     "identities": 4,
@@ -298,6 +298,30 @@ def test_kept_pixels_differ_by_as_much_as_they_gain_and_lose(tiny):
     assert set(there.part) == set(tiny.explained().attrs["parts"])
     assert there.difference.sum() == pytest.approx(0, abs=1e-9)  # every kept pixel lies in one part
     np.testing.assert_allclose(there.difference, -back.difference, atol=1e-12)
+
+
+def test_exchanged_parts_turn_with_the_direction(root):
+    tiny, (a, b) = study(root, measure="accuracy"), ("objects/gender", "faces/identity")
+    there, back = summaries.exchanged_parts(tiny, a, b), summaries.exchanged_parts(tiny, b, a)
+    assert list(there.part) == ["the whole face", *tiny.explained().attrs["parts"]]
+    np.testing.assert_allclose(there.difference, -back.difference, atol=1e-12)
+    np.testing.assert_allclose(there.low, -back.high, atol=1e-12)
+    clear = there.assign(low=[-1.0, 0.1] + [-1.0] * (len(there) - 2), high=1.0)
+    assert f"Apart from zero: {there.part[1]} " in summaries.exchange_verdict(clear)
+    assert summaries.exchange_verdict(clear.assign(low=-1.0)).endswith(
+        "No part's contribution is apart from zero."
+    )
+    assert "too little" in summaries.exchange_verdict(there.iloc[:0])
+
+
+def test_a_part_that_is_the_whole_face_has_all_of_the_asymmetry(tmp_path, monkeypatch):
+    one = lambda faces: (np.zeros(faces.pixels.shape[:1] + faces.pixels.shape[2:], int), ["everything"])  # noqa: E731
+    monkeypatch.setattr(exchange, "regions", one)
+    monkeypatch.setattr(summaries, "regions", one)
+    found = summaries.exchanged_parts(
+        study(tmp_path, measure="accuracy"), "objects/gender", "faces/identity"
+    ).set_index("part")
+    np.testing.assert_allclose(found.loc["everything"], found.loc["the whole face"], atol=1e-9)
 
 
 def test_fewer_pixels_are_needed_to_come_less_far(tiny):

@@ -19,7 +19,7 @@ from analysis import params
 from analysis.params import Parameters
 from analysis.provenance import digest
 from analysis.store import Store, read, write
-from analysis.study import explorer, humans, likeness, maps, networks, stimuli
+from analysis.study import exchange, explorer, humans, likeness, maps, networks, stimuli
 from analysis.study.grid import Cell, cells, table
 
 __all__ = ["Cell", "Study", "from_notebook", "open_study"]
@@ -121,6 +121,11 @@ class Study:
     def transfer(self) -> xr.Dataset:
         """Networks on each other's masks, `(model, ranking, mode, percent, image)`; model = target."""
         return maps.transfer_all(self.parameters, self.store, self.grid)
+
+    def exchange(self, a: str, b: str) -> dict[str, xr.Dataset]:
+        """Every network of two families with maps exchanged part by part; see `analysis.study.exchange`."""
+        grid = [cell for cell in self.grid if cell.family in (a, b)]
+        return exchange.exchange_all(self.parameters, self.store, grid)
 
     def similarity(self) -> xr.Dataset:
         """How alike maps are: `spearman`, `overlap` `(source, target, image)`."""

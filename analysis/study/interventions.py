@@ -22,9 +22,9 @@ from analysis.store import Store
 from analysis.study import maps, parallel
 from analysis.study import stimuli as study_stimuli
 from analysis.study.grid import Cell
+from analysis.study.regions import regions
 
-FIELDS = 4  # rows and columns of the grid of regions on photographs
-CODE = ("lrp", "masking", "study.maps", "study.networks", "study.interventions")
+CODE = ("lrp", "masking", "study.maps", "study.networks", "study.regions", "study.interventions")
 RIVALS = ("area", "random", "centre", "edges", "other_image", "average", "random_weights")
 QUESTIONS = {"size": "how much does it matter?", "direction": "is it for or against the class?"}
 EFFECTS = {"swap": "swapping the part", "fill": "filling the region"}
@@ -37,21 +37,11 @@ def chosen(p: Parameters, store: Store) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, p.intervention_images)).astype(int))
 
 
-def regions(p: Parameters, store: Store) -> tuple[np.ndarray, list[str]]:
-    """Region of every pixel `(image, y, x)`, an index into the names: parts with factors, or fields of a grid
-    (row.column, from 1).
-
-    Pixels of the background of a procedural face are of no region: -1.
-    """
+def chosen_regions(p: Parameters, store: Store) -> tuple[np.ndarray, list[str]]:
+    """`regions` of the chosen images, without the background of procedural faces, whose pixels are of no region: -1."""
     faces = study_stimuli.faces(p, store)
-    faces = faces.isel(image=study_stimuli.explained(p, faces)[chosen(p, store)])
-    if "parts" in faces:
-        return faces.parts.values.astype(int) - 1, list(stimuli.PART_FACTORS)
-    n, size = faces.sizes["image"], p.image_size
-    field = np.arange(size) * FIELDS // size
-    grid = field[:, None] * FIELDS + field[None]
-    names = [f"{row + 1}.{column + 1}" for row in range(FIELDS) for column in range(FIELDS)]
-    return np.broadcast_to(grid, (n, size, size)), names
+    labels, names = regions(faces.isel(image=study_stimuli.explained(p, faces)[chosen(p, store)]))
+    return (labels - 1, names[1:]) if "parts" in faces else (labels, names)
 
 
 def swapped_faces(p: Parameters, store: Store) -> xr.DataArray:
@@ -96,7 +86,7 @@ def intervene(p: Parameters, store: Store, cell: Cell) -> xr.Dataset:
     """
 
     def make() -> xr.Dataset:
-        index, (labels, names) = chosen(p, store), regions(p, store)
+        index, (labels, names) = chosen(p, store), chosen_regions(p, store)
         own = maps.explain(p, store, cell).isel(image=index)
         images = maps.explained_images(p, store, cell.task)[0][index]
         model, target = maps.networks.load(p, store, cell), torch.from_numpy(own.target.values)
@@ -233,7 +223,7 @@ def effects(study) -> pd.DataFrame:
     """Mean effect of every region by task: task, changed, region, size (logits), area (share of the pixels)."""
     p = study.parameters
     found = intervene_all(p, study.store, study.grid)
-    labels, names = regions(p, study.store)
+    labels, names = chosen_regions(p, study.store)
     area = [float((labels == k).mean()) for k in range(len(names))]
     task = xr.DataArray([cell.task for cell in study.grid], dims="model", name="task")
     mean = found["size"].groupby(task).mean().mean("image").to_dataframe("size").reset_index()

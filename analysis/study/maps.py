@@ -140,9 +140,11 @@ def mask(p: Parameters, store: Store, cell: Cell) -> xr.Dataset:
         scores = masking.rank(torch.from_numpy(own.relevance.values), p.ranking)
         target = torch.from_numpy(own.target.values)
         untrained = relevance_of(models.randomise(model, SEED), images, target, p).relevance.values
-        rankings = rivals(scores, images, _identities(p, store))
+        rankings = rivals(scores, images, identities(p, store))
         rankings["random_weights"] = masking.rank(torch.from_numpy(untrained), p.ranking)
-        return _curves(p, model, images, labels, {"relevance": scores} | rankings, p.percents, masking.MODES)
+        return masked_curves(
+            p, model, images, labels, {"relevance": scores} | rankings, p.percents, masking.MODES
+        )
 
     return store.dataset("curves", curves_inputs(p, store, cell), MASK, make)
 
@@ -158,7 +160,8 @@ def rivals(scores: torch.Tensor, images: torch.Tensor, identities: list[str]) ->
 def mask_all(p: Parameters, store: Store, grid: list[Cell]) -> xr.Dataset:
     """Masking curves of every network, `(model, ranking, mode, percent, image)`."""
     explain_all(p, store, grid)
-    return _grid_of(mask, curves_inputs, "curves", p, store, grid, "masking", len(CONTROLS) + 1)
+    inputs = [curves_inputs(p, store, cell) for cell in grid]
+    return _grid_of(mask, inputs, "curves", p, store, grid, "masking", len(CONTROLS) + 1)
 
 
 # ------------------------------------------------------------ masking a network by other networks' maps
@@ -185,8 +188,8 @@ def transfer(p: Parameters, store: Store, cell: Cell, grid: list[Cell]) -> xr.Da
             source.name: masking.rank(torch.from_numpy(explain(p, store, source).relevance.values), p.ranking)
             for source in grid
         }
-        controls = rivals(scores[cell.name], images, _identities(p, store))
-        return _curves(p, model, images, labels, scores | controls, p.transfer_percents, ("keep",))
+        controls = rivals(scores[cell.name], images, identities(p, store))
+        return masked_curves(p, model, images, labels, scores | controls, p.transfer_percents, ("keep",))
 
     return store.dataset("transfer", transfer_inputs(p, store, cell, grid), MASK, make)
 
@@ -194,7 +197,7 @@ def transfer(p: Parameters, store: Store, cell: Cell, grid: list[Cell]) -> xr.Da
 def transfer_all(p: Parameters, store: Store, grid: list[Cell]) -> xr.Dataset:
     """Every network on every network's masks: `(model, ranking, mode, percent, image)`, model = target."""
     explain_all(p, store, grid)
-    inputs = lambda p, store, cell: transfer_inputs(p, store, cell, grid)  # noqa: E731
+    inputs = [transfer_inputs(p, store, cell, grid) for cell in grid]
     return _grid_of(
         transfer, inputs, "transfer", p, store, grid, "transfer between networks", len(grid), (grid,)
     )
@@ -220,8 +223,8 @@ def consensus(p: Parameters, store: Store, cell: Cell, grid: list[Cell]) -> xr.D
                 families.setdefault(source.family, []).append(pixel_ranks(scores))
         shared = torch.stack([torch.stack(maps).mean(0) for maps in families.values()]).mean(0)
         own = masking.rank(torch.from_numpy(explain(p, store, cell).relevance.values), p.ranking)
-        rankings = {"consensus": shared, "own": own} | rivals(shared, images, _identities(p, store))
-        return _curves(p, model, images, labels, rankings, p.percents, masking.MODES)
+        rankings = {"consensus": shared, "own": own} | rivals(shared, images, identities(p, store))
+        return masked_curves(p, model, images, labels, rankings, p.percents, masking.MODES)
 
     return store.dataset("consensus", consensus_inputs(p, store, cell, grid), MASK, make)
 
@@ -235,7 +238,7 @@ def consensus_inputs(p: Parameters, store: Store, cell: Cell, grid: list[Cell]) 
 def consensus_all(p: Parameters, store: Store, grid: list[Cell]) -> xr.Dataset:
     """Every network on the consensus of the other families, `(model, ranking, mode, percent, image)`."""
     explain_all(p, store, grid)
-    inputs = lambda p, store, cell: consensus_inputs(p, store, cell, grid)  # noqa: E731
+    inputs = [consensus_inputs(p, store, cell, grid) for cell in grid]
     return _grid_of(
         consensus, inputs, "consensus", p, store, grid, "consensus masks", len(CONTROLS) + 1, (grid,)
     )
@@ -250,7 +253,7 @@ def pixel_ranks(scores: torch.Tensor) -> torch.Tensor:
 # ------------------------------------------------------------ shared
 
 
-def _curves(
+def masked_curves(
     p: Parameters,
     model: torch.nn.Module,
     images: torch.Tensor,
@@ -259,6 +262,7 @@ def _curves(
     percents: tuple[float, ...],
     modes: tuple[str, ...],
 ) -> xr.Dataset:
+    """`masking.curves` of several rankings `(N, H, W)` with the study's filling: `(ranking, mode, percent, image)`."""
     model = model.to(memory_format=torch.channels_last)
     filling = masking.fillings(images, p.fill, seed=SEED)
 
@@ -279,9 +283,28 @@ def _curves(
     return xr.concat(curves, xr.Variable("ranking", list(rankings)))
 
 
+def make_missing(
+    step: Callable,
+    inputs: list[dict],
+    kind: str,
+    p: Parameters,
+    store: Store,
+    grid: list[Cell],
+    description: str,
+    rankings: int,
+    extra: tuple = (),
+    modules: tuple[str, ...] = MASK,
+) -> None:
+    """`step(p, store, cell, *extra)`, in parallel, for every network whose `inputs` have no result of this kind yet."""
+    todo = [cell for cell, needs in zip(grid, inputs, strict=True) if not store.has(kind, needs, modules)]
+    sizes = [p.explained_images * rankings] * len(todo)
+    jobs = [(p, store, cell, *extra) for cell in todo]
+    parallel.each(step, jobs, sizes, description, p.workers, p.threads)
+
+
 def _grid_of(
     step: Callable,
-    inputs_of: Callable,
+    inputs: list[dict],
     kind: str,
     p: Parameters,
     store: Store,
@@ -290,11 +313,7 @@ def _grid_of(
     rankings: int,
     extra: tuple = (),
 ) -> xr.Dataset:
-    inputs = [inputs_of(p, store, cell) for cell in grid]
-    todo = [cell for cell, needs in zip(grid, inputs, strict=True) if not store.has(kind, needs, MASK)]
-    sizes = [p.explained_images * rankings] * len(todo)
-    jobs = [(p, store, cell, *extra) for cell in todo]
-    parallel.each(step, jobs, sizes, description, p.workers, p.threads)
+    make_missing(step, inputs, kind, p, store, grid, description, rankings, extra)
 
     def make() -> xr.Dataset:
         rows = grids.table(grid)
@@ -304,6 +323,7 @@ def _grid_of(
     return store.remember((kind, provenance.digest(inputs)), make)
 
 
-def _identities(p: Parameters, store: Store) -> list[str]:
+def identities(p: Parameters, store: Store) -> list[str]:
+    """Who is on the explained images."""
     faces = stimuli.faces(p, store)
     return list(faces.identity.values[stimuli.explained(p, faces)])
