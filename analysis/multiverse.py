@@ -57,9 +57,22 @@ def analyses(study: Study) -> pd.DataFrame:
     Columns: claim, the choices (NaN where the claim does not depend on one), estimate, ci_low, ci_high, verdict, part,
     is_default (all choices as in the study's own analysis).
     """
-    p = study.parameters.model_copy(update={"resamples": study.parameters.multiverse_resamples})
+    settings = {k: v for k, v in study.parameters.model_dump().items() if k not in COMPUTE}
+    inputs = {"settings": settings} | study.input_hashes()
+    modules = ("multiverse", "claims", "study")
+    return pd.DataFrame(study.store.json("multiverse", inputs, modules, lambda: _analyses(study)))
+
+
+def _analyses(study: Study) -> list[dict[str, Any]]:
+    own = study.parameters
+    p = own.model_copy(update={"resamples": own.multiverse_resamples})
     todo = [(name, choices) for name, depends in DEPENDS.items() for choices in _combinations(p, depends)]
-    universes = [(p.model_copy(update=choices), name) for name, choices in todo]
+    defaults = [all(getattr(own, key) == value for key, value in choices.items()) for _, choices in todo]
+    # The default analysis has as many resamples as the ledger, so that its verdict is the ledger's.
+    universes = [
+        (own if default else p.model_copy(update=choices), name)
+        for (name, choices), default in zip(todo, defaults, strict=True)
+    ]
     together: dict[tuple, list] = {}
     for universe, name in universes:  # those that share maps and masks are one job, which reads these once
         together.setdefault(tuple(getattr(universe, choice) for choice in COSTLY), []).append(
@@ -71,12 +84,11 @@ def analyses(study: Study) -> pd.DataFrame:
     jobs, sizes = [(study.store, group) for group in together.values()], [len(g) for g in together.values()]
     parallel.each(decide, jobs, sizes, "analyses", p.workers, p.threads, unit="analysis")
     rows = []
-    for (name, choices), (universe, _) in zip(todo, universes, strict=True):
+    for (name, choices), (universe, _), default in zip(todo, universes, defaults, strict=True):
         record = claims.claim(Study(universe, study.store), name)
         found = {key: record[key] for key in ("estimate", "ci_low", "ci_high", "verdict", "part")}
-        default = all(getattr(study.parameters, key) == value for key, value in choices.items())
         rows.append({"claim": name} | choices | found | {"is_default": default})
-    return pd.DataFrame(rows)
+    return rows
 
 
 def decide(store: Store, universes: list[tuple[Parameters, str]]) -> None:

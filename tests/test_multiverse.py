@@ -17,7 +17,7 @@ CHOICES = {
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    changes = TINY | {"multiverse": CHOICES, "multiverse_resamples": 100, "calibration_experiments": 20}
+    changes = TINY | {"multiverse": CHOICES, "multiverse_resamples": 150, "calibration_experiments": 20}
     return Study(params.load("smoke", **changes), tmp_path_factory.mktemp("store"))
 
 
@@ -38,7 +38,14 @@ def test_every_claim_is_recomputed_under_the_choices_it_depends_on(table):
 def test_the_default_analysis_is_the_ledgers(tiny, table):
     ours = table[table.is_default].set_index("claim")
     for record in claims.ledger(tiny):
-        assert ours.estimate[record["id"]] == pytest.approx(record["estimate"], nan_ok=True)
+        for name in ("estimate", "ci_low", "ci_high"):
+            assert ours[name][record["id"]] == pytest.approx(record[name], nan_ok=True)
+        assert ours.verdict[record["id"]] == record["verdict"]
+
+
+def test_analyses_are_made_once(tiny, table, monkeypatch):
+    monkeypatch.setattr(claims, "claim", lambda *_: pytest.fail("computed again"))
+    pd.testing.assert_frame_equal(multiverse.analyses(Study(tiny.parameters, tiny.store.root)), table)
 
 
 def test_the_ledger_tells_how_far_each_verdict_holds(tiny):
