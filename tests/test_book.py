@@ -102,6 +102,8 @@ def test_a_second_build_waits_and_takes_over_from_one_that_is_killed(project):
 
 @pytest.mark.slow
 def test_run_makes_one_section_with_other_parameters(project):
+    cell = "```{code-cell} ipython3\nprint(parameters.seeds)\n```\n"
+    project.section("first", "# First\n\nAs in {cite}`bach2015`.\n\n" + cell)
     done = project.run("run", "first", "--profile", "smoke", "-p", "seeds=4")
     assert done.returncode == 0, done.stdout + done.stderr
     made = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[-3:])
@@ -109,6 +111,7 @@ def test_run_makes_one_section_with_other_parameters(project):
     assert any(out.get("text") == "4\n" for cell in cells if cell.cell_type == "code" for out in cell.outputs)
     text = re.sub("<[^>]+>", "", Path(made["page"]).read_text())
     assert "run first --profile smoke -p seeds=4" in text
+    assert "Sebastian Bach" in text, "what the section cites is listed on its page"
 
 
 @pytest.mark.slow

@@ -254,7 +254,7 @@ def photographs(study, monkeypatch):
 
 
 def test_fields_of_photographs_cover_every_pixel_once(photographs):
-    labels, names = interventions.regions(photographs.parameters, photographs.store)
+    labels, names = interventions.chosen_regions(photographs.parameters, photographs.store)
     assert labels.shape[1:] == (32, 32)
     assert np.bincount(labels[0].ravel()).tolist() == [64] * 16 == [64] * len(names)
 

@@ -20,6 +20,7 @@ from analysis.book.sections import LOCK, Section, find, sections
 from analysis.params import ROOT, Parameters
 
 BUILD = ROOT / "_build"
+REFERENCES = "\n\n## References\n\n```{bibliography}\n```\n"
 MOST_AT_ONCE = 4  # sections; each takes 1 GB of memory, and as much again for each of its workers
 
 
@@ -103,9 +104,12 @@ def run_section(name: str, profile: str, data: str | None, overrides: Mapping[st
     with folder.lock():
         _execute(section, parameters, overrides, folder)
         record = records.read_json(folder.record(section))
-        ending = {name: records.ending(section, record)}
+        ending = records.ending(section, record)
+        text = section.source.read_text()
+        if "{cite}" in text and "{bibliography}" not in text:  # in the book the last page has it
+            ending += REFERENCES
         marks = {name: records.mark(record)}
-        _publish(folder, {name: folder.notebook(section)}, ending, {}, marks, strict=False)
+        _publish(folder, {name: folder.notebook(section)}, {name: ending}, {}, marks, strict=False)
     return {
         "notebook": folder.notebook(section),
         "page": folder.root / "html" / f"{name}.html",
