@@ -182,7 +182,7 @@ def part_shares(study: Study) -> pd.DataFrame:
 
 
 def clearest_asymmetry(study: Study) -> tuple[str, str]:
-    """The two families whose transfer differs most between the directions, the better source first.
+    """The two families whose transfer differs most for its uncertainty between directions, the better source first.
 
     Where no pair can be compared, because own maps gain nothing, the first and the last family.
     """
@@ -190,10 +190,10 @@ def clearest_asymmetry(study: Study) -> tuple[str, str]:
         found = claims.asymmetries(study)
     except ValueError:
         return study.grid[0].family, study.grid[-1].family
-    values = np.where(np.isfinite(found.estimate.se), found.estimate.value, 0)
-    largest = int(np.abs(values).argmax())
-    a, b = found.pairs[largest]
-    return (a, b) if values[largest] > 0 else (b, a)
+    ratios = np.nan_to_num(found.estimate.value / found.estimate.se, posinf=0, neginf=0)
+    clearest = int(np.abs(ratios).argmax())
+    a, b = found.pairs[clearest]
+    return (a, b) if ratios[clearest] > 0 else (b, a)
 
 
 def kept_parts(study: Study, a: str, b: str) -> pd.DataFrame:

@@ -37,6 +37,17 @@ CHARTS = {
 }
 
 
+def test_an_axis_is_cut_only_where_an_interval_leaves_it():
+    def domain(high: float):
+        rows = DATA.assign(high=[high, 0.9, 0.8, 0.7])
+        spec = figures.intervals(rows, "ranking", "accuracy", "low", "high", within=(-2, 2)).to_dict()
+        found = [layer["encoding"]["x"].get("scale", {}).get("domain") for layer in spec["layer"]]
+        return next((ends for ends in found if ends), None)
+
+    assert domain(1.9) is None
+    assert domain(150.0) == [0.4, 2]
+
+
 def test_map_colours():
     rgb = figures.map_image(np.array([[1.0, 0.0, -1.0]])).astype(int)
     positive, zero, negative = rgb[0]

@@ -1,6 +1,7 @@
 """The study on tiny networks: who sees which images, what is stored, what a change recomputes."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -337,3 +338,10 @@ def test_a_study_without_gains_still_names_two_families(tiny, monkeypatch):
 
     monkeypatch.setattr(claims, "asymmetries", none)
     assert summaries.clearest_asymmetry(tiny) == ("objects/gender", "faces/identity")
+
+
+def test_the_clearest_asymmetry_is_not_the_one_that_is_known_least(tiny, monkeypatch):
+    estimate = SimpleNamespace(value=np.array([0.9, -0.4, 0.5]), se=np.array([40.0, 0.1, np.nan]))
+    pairs = (("a", "b"), ("a", "c"), ("b", "c"))
+    monkeypatch.setattr(claims, "asymmetries", lambda _: SimpleNamespace(pairs=pairs, estimate=estimate))
+    assert summaries.clearest_asymmetry(tiny) == ("c", "a")

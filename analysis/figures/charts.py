@@ -86,12 +86,14 @@ def intervals(
     title: str | None = None,
     rule: float | None = 0.0,
     margin: float | None = None,
+    within: tuple[float, float] | None = None,
 ) -> alt.TopLevelMixin:
     """One row per `label`: a dot with its interval as whiskers.
 
     Args:
         rule: draw a vertical line here; None for no line.
         margin: shade from `rule - margin` to `rule + margin`, the region of practical equivalence.
+        within: cut the axis here, so that one very wide interval does not squeeze all others.
     """
     _need(df, label, estimate, low, high, colour, facet)
     row = alt.Y(label, type="nominal", sort=None, title=None, axis=alt.Axis(labelLimit=260))
@@ -103,19 +105,17 @@ def intervals(
     if side_by_side > 1:
         base = base.encode(yOffset=alt.YOffset(colour, sort=None))
     tip = _tooltip(df, facet, label, colour, estimate, low, high)
-    whiskers = base.mark_rule(strokeWidth=2).encode(
-        alt.X(low, type="quantitative", title=title or estimate, scale=alt.Scale(zero=False)),
-        alt.X2(high),
-        tooltip=tip,
+    scale, mark = alt.Scale(zero=False), {} if colour else {"color": _FIRST}
+    least, most = df[[low, high]].min(axis=None), df[[low, high]].max(axis=None)
+    if within and (least < within[0] or most > within[1]):
+        scale = alt.Scale(domain=[max(least, within[0]), min(most, within[1])], zero=False)
+        mark["clip"] = True
+    whiskers = base.mark_rule(strokeWidth=2, **mark).encode(
+        alt.X(low, type="quantitative", title=title or estimate, scale=scale), alt.X2(high), tooltip=tip
     )
-    dots = base.mark_point(size=90).encode(
+    dots = base.mark_point(size=90, **mark).encode(
         alt.X(estimate, type="quantitative", title=title or estimate), tooltip=tip
     )
-    if not colour:
-        whiskers, dots = (
-            whiskers.mark_rule(strokeWidth=2, color=_FIRST),
-            dots.mark_point(size=90, color=_FIRST),
-        )
     layers: list[alt.Chart] = []
     if margin is not None and rule is not None:
         ends = {"x": alt.datum(rule - margin), "x2": alt.datum(rule + margin)}
