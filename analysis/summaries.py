@@ -13,6 +13,7 @@ from analysis import claims, ground_truth, masking, prose, statistics
 from analysis.study import Study, exchange, interventions, truth
 from analysis.study.regions import regions
 
+MODE_SIGNS = {"keep": 1, "remove": -1}  # whether high performance under a ranking speaks for it
 FEWER_DRAWS = 500  # for the many intervals of a curve; the ledger uses the parameter `resamples`
 
 
@@ -66,6 +67,60 @@ def curves(study: Study, dataset: xr.Dataset, rankings: list[str] | None = None)
                 row = {"ranking": ranking.replace("_", " "), "mode": str(mode), "percent": float(percent)}
                 rows.append(row | _interval(study, at, people, strata, "performance", units))
     return pd.DataFrame(rows)
+
+
+def leads(study: Study) -> pd.DataFrame:
+    """How far relevance is ahead of each control at each percent: mode, percent, control, lead, low, high.
+
+    The lead is the difference in performance, turned for removing, where the lower is the better.
+    """
+    values, p = study.performance(study.curves()), study.parameters
+    people, (strata, units) = study.explained().identity.values, statistics.transfer.resampling(study.grid)
+    rows = []
+    for (mode, sign), percent, control in product(MODE_SIGNS.items(), p.percents, claims.CONTROLS):
+        at = values.sel(mode=mode, percent=percent).transpose("ranking", "model", "image")
+        difference = sign * (at.sel(ranking="relevance") - at.sel(ranking=control)).values
+        estimate = statistics.bootstrap.mean(
+            difference, people, strata, units=units, n=FEWER_DRAWS, seed=p.stimulus_seed
+        )
+        low, high = estimate.interval(p.confidence)
+        row = {"mode": mode, "percent": percent, "control": control.replace("_", " ")}
+        rows.append(row | {"lead": float(estimate.value), "low": float(low), "high": float(high)})
+    return pd.DataFrame(rows)
+
+
+def leads_verdict(found: pd.DataFrame) -> str:
+    """What `leads` says in words: where relevance is ahead of every control, and where one is ahead of it."""
+    text = []
+    for mode, rows in found.groupby("mode", sort=False):
+        ahead = [f"{q:g}" for q, at in rows.groupby("percent") if (at.low > 0).all()]
+        behind = rows[rows.high < 0]
+        lost = "; ".join(
+            f"“{r.control}” at {r.percent:g} % ({prose.estimate(r.lead, r.low, r.high)})"
+            for r in behind.itertuples()
+        )
+        text.append(
+            f"With pixels to {mode}, relevance is ahead of every control "
+            + (f"at {', '.join(ahead)} %" if ahead else "at no percent")
+            + (f", and behind {lost}." if lost else ", and behind none at any.")
+        )
+    return " ".join(text)
+
+
+def borders(study: Study) -> pd.Series:
+    """How scattered kept pixels are: share of them with a filled pixel beside, above or below, at the largest percent.
+
+    Of "relevance" and of the fixed mask "average", means over networks and images.
+    """
+    p, found = study.parameters, {"relevance": [], "average": []}
+    for name in study.relevance().model.values:
+        own = masking.rank(torch.from_numpy(study.relevance().relevance.sel(model=name).values), p.ranking)
+        for ranking, scores in (("relevance", own), ("average", masking.controls("average", own, seed=0))):
+            kept = masking.select(scores, max(p.percents), seed=0).numpy()
+            whole = np.pad(kept, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+            inner = whole[:, :-2, 1:-1] & whole[:, 2:, 1:-1] & whole[:, 1:-1, :-2] & whole[:, 1:-1, 2:]
+            found[ranking].append((kept & ~inner).sum() / kept.sum())
+    return pd.Series({name: float(np.mean(values)) for name, values in found.items()})
 
 
 def transfer_matrix(study: Study) -> pd.DataFrame:

@@ -301,6 +301,38 @@ def test_kept_pixels_differ_by_as_much_as_they_gain_and_lose(tiny):
     np.testing.assert_allclose(there.difference, -back.difference, atol=1e-12)
 
 
+def test_leads_are_the_differences_between_curves(tiny):
+    found, values = summaries.leads(tiny), tiny.performance(tiny.curves())
+    row = found.query("mode == 'remove' and control == 'centre' and percent == 50").iloc[0]
+    at = values.sel(mode="remove", percent=50).mean(("model", "image"))
+    assert row.lead == pytest.approx(float(at.sel(ranking="centre") - at.sel(ranking="relevance")), abs=1e-6)
+    assert len(found) == 2 * len(tiny.parameters.percents) * len(claims.CONTROLS)
+
+
+def test_leads_in_words():
+    rows = [
+        ("keep", 5.0, "edges", 0.1, 0.2),
+        ("keep", 70.0, "edges", -0.3, -0.1),
+        ("remove", 5.0, "edges", -0.1, 0.1),
+    ]
+    found = pd.DataFrame(rows, columns=["mode", "percent", "control", "low", "high"]).assign(lead=0.0)
+    text = summaries.leads_verdict(found)
+    assert "to keep, relevance is ahead of every control at 5 %, and behind “edges” at 70 %" in text
+    assert "to remove, relevance is ahead of every control at no percent, and behind none" in text
+
+
+def test_scattered_pixels_have_more_borders(tiny, monkeypatch):
+    maps = xr.zeros_like(tiny.relevance().load())
+    size = maps.sizes["x"]
+    maps["relevance"][:] = (
+        np.indices((size, size)).sum(0) % 2
+    )  # a chessboard: half of all pixels, none side by side
+    monkeypatch.setattr(tiny, "relevance", lambda: maps)
+    assert summaries.borders(tiny)["relevance"] == 1
+    maps["relevance"][:] = np.arange(size)[:, None] < size // 2
+    assert summaries.borders(tiny)["relevance"] == pytest.approx(2 / size)
+
+
 def test_exchanged_parts_turn_with_the_direction(root):
     tiny, (a, b) = study(root, measure="accuracy"), ("objects/gender", "faces/identity")
     there, back = summaries.exchanged_parts(tiny, a, b), summaries.exchanged_parts(tiny, b, a)
