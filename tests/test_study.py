@@ -309,6 +309,13 @@ def test_leads_are_the_differences_between_curves(tiny):
     assert len(found) == 2 * len(tiny.parameters.percents) * len(claims.CONTROLS)
 
 
+def test_coverage_in_words():
+    rates = pd.DataFrame({"rate": [0.95, 0.8, 0.97], "case": ["a", "b", "c"]})
+    assert (
+        summaries.coverage_verdict(rates) == "2 of 3 settings lie within 93 to 97 %; the lowest is 80.0 % (b)"
+    )
+
+
 def test_leads_in_words():
     rows = [
         ("keep", 5.0, "edges", 0.1, 0.2),
