@@ -429,10 +429,10 @@ def truth_by_metric(table: pd.DataFrame, against: str = "change") -> pd.DataFram
 
 def coverage_verdict(rates: pd.DataFrame, low: float = 0.93, high: float = 0.97) -> str:
     """How many of the settings in `rates` (rate, case) cover as 95 % intervals should, and which does so least."""
-    fine, least = rates.rate.between(low, high), rates.loc[rates.rate.idxmin()]
+    fine, least = rates.rate.between(low, high).sum(), rates.loc[rates.rate.idxmin()]
     return (
-        f"{fine.sum()} of {len(rates)} settings lie within {100 * low:.0f} to {100 * high:.0f} %; the lowest is {100 * least.rate:.1f} % "
-        f"({least.case})"
+        f"{fine} of {len(rates)} settings lie within {100 * low:.0f} to {100 * high:.0f} %; "
+        f"the lowest is {100 * least.rate:.1f} % ({least.case})"
     )
 
 
