@@ -81,21 +81,34 @@ def _analyses(study: Study) -> list[dict[str, Any]]:
     for group in together.values():
         maps = Study(group[0][0], study.store)
         maps.curves(), maps.transfer(), maps.consensus(), maps.agreement(), maps.similarity()
-    jobs, sizes = [(study.store, group) for group in together.values()], [len(g) for g in together.values()]
+    hashes = study.input_hashes()
+    jobs = [(study.store, hashes, group) for group in together.values()]
+    sizes = [len(group) for group in together.values()]
     parallel.each(decide, jobs, sizes, "analyses", p.workers, p.threads, unit="analysis")
     rows = []
     for (name, choices), (universe, _), default in zip(todo, universes, defaults, strict=True):
-        record = claims.claim(Study(universe, study.store), name)
+        record = claims.claim(_Universe(universe, study.store, hashes), name)
         found = {key: record[key] for key in ("estimate", "ci_low", "ci_high", "verdict", "part")}
         rows.append({"claim": name} | choices | found | {"is_default": default})
     return rows
 
 
-def decide(store: Store, universes: list[tuple[Parameters, str]]) -> None:
-    """Compute claims, each of its own parameters, into the store."""
+def decide(store: Store, hashes: dict[str, Any], universes: list[tuple[Parameters, str]]) -> None:
+    """Compute claims, each of its own parameters, into the store; `hashes` are `Study.input_hashes` of them all."""
     for p, name in universes:
-        claims.claim(Study(p, store), name)
+        claims.claim(_Universe(p, store, hashes), name)
         parallel.progress(1)
+
+
+class _Universe(Study):
+    """A study that differs from others in its analysis alone, so that its images need not be read to know them."""
+
+    def __init__(self, parameters: Parameters, store: Store, hashes: dict[str, Any]):
+        super().__init__(parameters, store)
+        self._hashes = hashes
+
+    def input_hashes(self) -> dict[str, Any]:
+        return self._hashes
 
 
 def stored(study: Study) -> archive.Kept | None:

@@ -5,6 +5,7 @@ import pytest
 
 from analysis import archive, certainty, claims, multiverse, params, prose
 from analysis.params import ParameterError
+from analysis.store import Store
 from analysis.study import Study
 from tests.test_study import TINY
 
@@ -41,6 +42,16 @@ def test_the_default_analysis_is_the_ledgers(tiny, table):
         for name in ("estimate", "ci_low", "ci_high"):
             assert ours[name][record["id"]] == pytest.approx(record[name], nan_ok=True)
         assert ours.verdict[record["id"]] == record["verdict"]
+
+
+def test_images_are_read_once_however_many_analyses_there_are(tiny, table, monkeypatch):
+    store = Store(tiny.store.root)
+    read, whole = [], store.dataset
+    monkeypatch.setattr(store, "dataset", lambda kind, *rest: read.append(kind) or whole(kind, *rest))
+    again = Study(tiny.parameters.model_copy(update={"multiverse_resamples": 151}), store)
+    multiverse._analyses(again)
+    # Once for the study, once for each of the two sets of masks of the ranking.
+    assert read.count("faces") <= 3 and read.count("pretraining_set") <= 2
 
 
 def test_analyses_are_made_once(tiny, table, monkeypatch):
