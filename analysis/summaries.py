@@ -83,9 +83,8 @@ def leads(study: Study) -> pd.DataFrame:
         estimate = statistics.bootstrap.mean(
             difference, people, strata, units=units, n=FEWER_DRAWS, seed=p.stimulus_seed
         )
-        low, high = estimate.interval(p.confidence)
         row = {"mode": mode, "percent": percent, "control": control.replace("_", " ")}
-        rows.append(row | {"lead": float(estimate.value), "low": float(low), "high": float(high)})
+        rows.append(row | _row("lead", estimate, p.confidence))
     return pd.DataFrame(rows)
 
 
@@ -112,11 +111,11 @@ def borders(study: Study) -> pd.Series:
 
     Of "relevance" and of the fixed mask "average", means over networks and images.
     """
-    p, found = study.parameters, {"relevance": [], "average": []}
-    for name in study.relevance().model.values:
-        own = masking.rank(torch.from_numpy(study.relevance().relevance.sel(model=name).values), p.ranking)
+    maps, found = study.relevance(), {"relevance": [], "average": []}
+    for name in maps.model.values:
+        own = _scores(study, maps, name)
         for ranking, scores in (("relevance", own), ("average", masking.controls("average", own, seed=0))):
-            kept = masking.select(scores, max(p.percents), seed=0).numpy()
+            kept = masking.select(scores, max(study.parameters.percents), seed=0).numpy()
             whole = np.pad(kept, ((0, 0), (1, 1), (1, 1)), constant_values=True)
             inner = whole[:, :-2, 1:-1] & whole[:, 2:, 1:-1] & whole[:, 1:-1, :-2] & whole[:, 1:-1, 2:]
             found[ranking].append((kept & ~inner).sum() / kept.sum())
@@ -149,13 +148,8 @@ def relations(study: Study) -> pd.DataFrame:
     rows = []
     for measure, estimates in found.items():
         for relation, estimate in estimates.items():
-            low, high = estimate.interval(study.parameters.confidence)
-            row = {
-                "measure": measure,
-                "differ in": names.get(relation, relation),
-                "value": float(estimate.value),
-            }
-            rows.append(row | {"low": float(low), "high": float(high)})
+            row = {"measure": measure, "differ in": names.get(relation, relation)}
+            rows.append(row | _row("value", estimate, study.parameters.confidence))
     return pd.DataFrame(rows)
 
 
@@ -257,33 +251,29 @@ def kept_parts(study: Study, a: str, b: str) -> pd.DataFrame:
     Columns: part (of procedural faces; a field of a grid on photographs), difference (of the shares of kept pixels in
     the part, a minus b), low, high. Kept are the most relevant pixels at `exchange.percent`.
     """
-    p, maps = study.parameters, study.relevance()
+    p, maps, faces = study.parameters, study.relevance(), study.explained()
     cells = [cell for cell in study.grid if cell.family in (a, b)]
     kept = {
-        cell.name: masking.select(
-            masking.rank(torch.from_numpy(maps.relevance.sel(model=cell.name).values), p.ranking),
-            [exchange.percent(p)],
-            seed=0,
-        )[0].numpy()
+        cell.name: masking.select(_scores(study, maps, cell.name), exchange.percent(p), seed=0).numpy()
         for cell in cells
     }
     sign = np.array([1 / p.seeds if cell.family == a else -1 / p.seeds for cell in cells])
     strata, units = statistics.transfer.resampling(cells)
-    where, names = regions(study.explained())
+    where, names = regions(faces)
     rows = []
     for index, part in enumerate(names):
         inside = where == index
         share = np.stack([(m & inside).sum((1, 2)) / m.sum((1, 2)) for m in kept.values()])
         estimate = statistics.bootstrap.mean(
             share,
-            study.explained().identity.values,
+            faces.identity.values,
             strata,
             contrast=sign,
             units=units,
             n=FEWER_DRAWS,
             seed=p.stimulus_seed,
         )
-        rows.append(_row(part, estimate, p.confidence))
+        rows.append({"part": part} | _row("difference", estimate, p.confidence))
     return pd.DataFrame(rows)
 
 
@@ -294,36 +284,29 @@ def exchanged_parts(study: Study, a: str, b: str) -> pd.DataFrame:
     part alone; for "the whole face" everywhere. In units of what own maps add to the control, as in `own_gain`, at
     `exchange.percent`. With "the whole face" first, and empty where own maps add too little.
     """
-    p = study.parameters
+    p, faces = study.parameters, study.explained()
     cells = [cell for cell in study.grid if cell.family in (a, b)]
     names = [cell.name for cell in cells]
     whole = study.performance(study.transfer().sel(percent=exchange.percent(p), mode="keep")).sel(model=names)
     control = whole.sel(ranking=p.transfer_control).transpose("model", "image").values
-    there = whole.sel(ranking=names).transpose("ranking", "model", "image").values
-    parts = {
-        name: study.performance(values.isel(mode=0, percent=0))
-        for name, values in study.exchange(a, b).items()
-    }
+    performances = {"the whole face": whole.sel(ranking=names).transpose("ranking", "model", "image").values}
+    found = {name: study.performance(at.isel(mode=0, percent=0)) for name, at in study.exchange(a, b).items()}
+    for part in regions(faces)[1]:
+        performances[part] = performances["the whole face"].copy()
+        for (s, source), (t, target) in product(enumerate(cells), repeat=2):
+            if source.family != target.family:
+                performances[part][s, t] = found[target.name].sel(ranking=f"{source.name}: {part}")
     rows = []
-    for part in ("the whole face", *regions(study.explained())[1]):
-        performance = there.copy()
-        if part != "the whole face":
-            for s, t in product(range(len(cells)), repeat=2):
-                if cells[s].family != cells[t].family:
-                    performance[s, t] = parts[names[t]].sel(ranking=f"{names[s]}: {part}")
+    for part, performance in performances.items():
         try:  # a draw in which nothing gains has no ratio, and the interval is then NaN
             with np.errstate(all="ignore"):
-                found = statistics.transfer.asymmetry(
-                    performance,
-                    control,
-                    cells,
-                    study.explained().identity.values,
-                    n=FEWER_DRAWS,
-                    seed=p.stimulus_seed,
+                asymmetry = statistics.transfer.asymmetry(
+                    performance, control, cells, faces.identity.values, n=FEWER_DRAWS, seed=p.stimulus_seed
                 )
         except ValueError:  # own maps add nothing to be a share of
             return pd.DataFrame(columns=["part", "difference", "low", "high"])
-        rows.append(_row(part, found.estimate[0], p.confidence, sign=1 if found.pairs[0] == (a, b) else -1))
+        sign = 1 if asymmetry.pairs[0] == (a, b) else -1
+        rows.append({"part": part} | _row("difference", asymmetry.estimate[0], p.confidence, sign))
     return pd.DataFrame(rows)
 
 
@@ -339,11 +322,6 @@ def exchange_verdict(exchanged: pd.DataFrame) -> str:
         f"contributions of the parts sum to {prose.number(parts.difference.sum())}. "
         + (f"Apart from zero: {named}." if named else "No part's contribution is apart from zero.")
     )
-
-
-def _row(part: str, estimate: statistics.bootstrap.Estimate, confidence: float, sign: int = 1) -> dict:
-    low, high = sorted(sign * float(end) for end in estimate.interval(confidence))
-    return {"part": part, "difference": sign * float(estimate.value), "low": low, "high": high}
 
 
 def pixels_needed(study: Study, reach: float = 0.8) -> pd.DataFrame:
@@ -468,7 +446,19 @@ def _interval(
     estimate = statistics.bootstrap.mean(
         values, people, strata, units=units, n=FEWER_DRAWS, seed=study.parameters.stimulus_seed
     )
-    low, high = estimate.interval(study.parameters.confidence)
+    row = _row(name, estimate, study.parameters.confidence)
     if values.min() >= 0 and values.max() <= 1:  # shares and probabilities: nothing lies beyond
-        low, high = max(low, 0.0), min(high, 1.0)
-    return {name: float(estimate.value), "low": float(low), "high": float(high)}
+        row |= {"low": max(row["low"], 0.0), "high": min(row["high"], 1.0)}
+    return row
+
+
+def _row(
+    name: str, estimate: statistics.bootstrap.Estimate, confidence: float, sign: int = 1
+) -> dict[str, float]:
+    low, high = sorted(sign * float(end) for end in estimate.interval(confidence))
+    return {name: sign * float(estimate.value), "low": low, "high": high}
+
+
+def _scores(study: Study, maps: xr.Dataset, name: str) -> torch.Tensor:
+    """What the pixels of the explained images are ranked by, `(N, H, W)`, for the network called `name`."""
+    return masking.rank(torch.from_numpy(maps.relevance.sel(model=name).values), study.parameters.ranking)

@@ -331,9 +331,8 @@ def test_leads_in_words():
 def test_scattered_pixels_have_more_borders(tiny, monkeypatch):
     maps = xr.zeros_like(tiny.relevance().load())
     size = maps.sizes["x"]
-    maps["relevance"][:] = (
-        np.indices((size, size)).sum(0) % 2
-    )  # a chessboard: half of all pixels, none side by side
+    chessboard = np.indices((size, size)).sum(0) % 2  # half of all pixels, none side by side
+    maps["relevance"][:] = chessboard
     monkeypatch.setattr(tiny, "relevance", lambda: maps)
     assert summaries.borders(tiny)["relevance"] == 1
     maps["relevance"][:] = np.arange(size)[:, None] < size // 2
