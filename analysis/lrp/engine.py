@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,13 @@ from analysis.lrp.network import Layer, read, shapes
 from analysis.lrp.rules import Epsilon, Pass, Rule
 from analysis.lrp.steps import Flatten, Mean, Pick, Rectify, State, Tap, Through, Weighted
 
-# Activations per micro-batch. On a CPU 25 MB in float32: below the largest size (32 MB) from which glibc
-# would map fresh pages for every tensor, and near the size of the last cache.
+# Activations of one layer held at once. On a CPU 25 MB in float32: below the largest size (32 MB) from which
+# glibc would map fresh pages for every tensor, and near the size of the last cache.
 CPU_ACTIVATIONS = 6_500_000
 GPU_ACTIVATIONS = 400_000_000
-MICRO_BATCHES = 4  # per batch: linear layers read their large weights once per batch
+# Micro-batches per batch. Early layers, whose activations are large, take one micro-batch at a time; later ones,
+# whose weights are large, the whole batch: every call reads the weights, and oneDNN rearranges them.
+MICRO_BATCHES = 4
 
 Ledger = dict[str, Tensor]
 
@@ -102,14 +105,15 @@ class LRP:
         compiled = [
             _steps(network, len(trunk), table, set(layers), mixed, self.layout) for network in self.networks
         ]
-        trunks = [steps for steps, _ in compiled]
+        trunks = [[step for at, step in steps if at < len(trunk)] for steps in compiled]
         if len({_signature(steps) for steps in trunks}) > 1:
             raise ValueError(
                 f"Composite {table.name!r} gives the trunk different rules under different heads."
             )
         split = 1 + max((i for i, step in enumerate(trunks[0]) if _is_spatial(step)), default=-1)
         self.spatial, self.flat = trunks[0][:split], trunks[0][split:]
-        self.heads = [steps for _, steps in compiled]
+        self.places = [at for at, _ in compiled[0][:split]]  # of the spatial steps among the layers
+        self.heads = [[step for at, step in steps if at >= len(trunk)] for steps in compiled]
         # Sequential models are what their layers say; of others the layout is a guess to be checked once.
         self.unchecked = model if heads is None and not isinstance(model, nn.Sequential) else None
         self.down_dtype = torch.bfloat16 if mixed else self.dtype
@@ -123,7 +127,7 @@ class LRP:
         mean: with heads, the mean over heads for one pass down the trunk.
         ValueError for images or targets of wrong shape, dtype or range.
         """
-        micro = self._micro_batch(images)
+        micro, deep = self._portions(images)
         starts, several = self._starts(images, targets)
         if mean and not self.has_heads:
             raise ValueError("mean=True is a mean over heads, and this network was given none; leave it out.")
@@ -131,7 +135,7 @@ class LRP:
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             self._check_layout(images[:1])
             parts = [
-                self._batch(images[i : i + size], [s[:, i : i + size] for s in starts], micro, mean)
+                self._batch(images[i : i + size], [s[:, i : i + size] for s in starts], micro, deep, mean)
                 for i in range(0, len(images), size)
             ]
         whole = _finished(parts, drop_heads=mean or not self.has_heads, drop_targets=not several)
@@ -162,7 +166,8 @@ class LRP:
                 pending.result()
         return done
 
-    def _micro_batch(self, images: Tensor) -> int:
+    def _portions(self, images: Tensor) -> tuple[int, int]:
+        """Images per micro-batch, and the first spatial step that takes the whole batch."""
         if not isinstance(images, Tensor) or images.ndim != 4 or not len(images):
             shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"images must be a tensor (N, C, H, W) with N >= 1, not {shape}.")
@@ -175,7 +180,12 @@ class LRP:
             raise ValueError("images hold values that are not finite (nan or inf).")
         largest = max(prod(shape) for found in self._shapes(images) for shape in found)
         room = CPU_ACTIVATIONS if self.device.type == "cpu" else GPU_ACTIVATIONS
-        return max(1, min(len(images), room // largest))
+        micro = max(1, min(len(images), room // largest))
+        batch = min(len(images), micro * MICRO_BATCHES)
+        sizes = [images.shape[1:], *self._shapes(images)[0]]
+        fits = [prod(shape) * batch <= room for shape in sizes]
+        deep = (step for step, at in enumerate(self.places) if all(fits[at:]))
+        return micro, next(deep, len(self.spatial))
 
     def _shapes(self, images: Tensor) -> list[list[torch.Size]]:
         """Every layer's output shape, for the network under each head."""
@@ -212,10 +222,14 @@ class LRP:
             raise ValueError("Targets of all heads must have the same number per image.")
         return [start.to(self.device, self.dtype) for start, _ in found], found[0][1]
 
-    def _batch(self, images: Tensor, starts: list[Tensor], micro: int, mean: bool) -> Explanation:
+    def _batch(
+        self, images: Tensor, starts: list[Tensor], micro: int, deep: int, mean: bool
+    ) -> Explanation:
+        early, late = self.spatial[:deep], self.spatial[deep:]
         chunks = [c.contiguous(memory_format=self.layout) for c in images.split(micro)]
-        ups = [_up(self.spatial, chunk) for chunk in chunks]
-        features, flat_states = _up(self.flat, torch.cat([a for a, _ in ups]))
+        ups = [_up(early, chunk) for chunk in chunks]
+        features, late_states = _up(late, torch.cat([a for a, _ in ups]))
+        features, flat_states = _up(self.flat, features)
         logits, messages, books = [], [], []
         for head, start in zip(self.heads, starts, strict=True):
             out, states = _up(head, features)
@@ -236,18 +250,18 @@ class LRP:
             lost = {name: value.mean(0, keepdim=True) for name, value in lost.items()}
         lanes = message.shape[:2]
         message, flat_lost, flat_kept = _down(self.flat, flat_states, message.flatten(0, 1))
-        below, kept = [], []
-        spatial_lost = []
+        message, late_lost, late_kept = _down_each(late, late_states, message, self.layout)
+        below, kept, early_lost = [], [], []
         for chunk, (_, states), c in zip(chunks, ups, message.split(micro, 1), strict=True):
-            maps, ledger, taps = _down_each(self.spatial, states, c, self.layout)
+            maps, ledger, taps = _down_each(early, states, c, self.layout)
             first = (self.spatial or self.flat or self.heads[0])[0]
             below.append(maps if first.returns_relevance else chunk * maps)
-            spatial_lost.append(ledger)
+            early_lost.append(ledger)
             kept.append(taps)
-        trunk_lost = flat_lost | _concatenated(spatial_lost, 1)
+        trunk_lost = flat_lost | late_lost | _concatenated(early_lost, 1)
         lost |= {name: value.unflatten(0, lanes) for name, value in trunk_lost.items()}
         relevance = torch.cat(below, 1).to(self.dtype).unflatten(0, lanes)
-        taps = flat_kept | _concatenated(kept, 1)
+        taps = flat_kept | late_kept | _concatenated(kept, 1)
         pixels = relevance.sum((-3, -2, -1))
         biases = sum(lost.values(), torch.zeros_like(start))
         return Explanation(
@@ -304,8 +318,8 @@ def _steps(
     taps: set[str],
     mixed: bool,
     layout: torch.memory_format,
-) -> tuple[list, list]:
-    """The steps of the layers before `cut` and after it; nothing is fused across the cut or across a tap."""
+) -> list[tuple[int, Any]]:
+    """Steps, each with the place of its first layer; nothing is fused across the cut or across a tap."""
     ruled = [layer for layer in network if layer.kind in ("convolution", "linear", "average_pool")]
     rules = dict(zip(map(id, ruled), table.rules(layer.kind for layer in ruled), strict=True))
     groups, at = [], 0
@@ -318,7 +332,7 @@ def _steps(
         signs.append(signed)
         for layer in group:
             signed = False if layer.kind == "relu" else signed or layer.weight is not None
-    steps: list[tuple[int, object]] = []
+    steps: list[tuple[int, Any]] = []
     takes = False
     for (at, group), signed in zip(reversed(groups), reversed(signs), strict=True):
         if group[-1].name in taps and at < cut:
@@ -326,8 +340,7 @@ def _steps(
         step = _step(group, rules.get(id(group[0])), signed, takes, mixed, layout)
         steps.append((at, step))
         takes = step.returns_relevance
-    steps.reverse()
-    return [step for at, step in steps if at < cut], [step for at, step in steps if at >= cut]
+    return steps[::-1]
 
 
 def _fused(network: list[Layer], at: int, cut: int, taps: set[str], rule: Rule | None) -> int:

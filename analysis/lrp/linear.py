@@ -139,13 +139,11 @@ class Winners:
 
     def places(self, winners: Tensor, shape: torch.Size) -> Tensor:
         """Winners as places in the memory of the pooling's input, a tensor of this shape, for `take`."""
-        images, channels = shape[:2]
-        channel = torch.arange(channels, device=winners.device)[:, None, None]
-        if self.layout == torch.channels_last:
-            within = winners * channels + channel
-        else:
-            within = winners + channel * prod(shape[2:])
-        return within + torch.arange(images, device=winners.device)[:, None, None, None] * prod(shape[1:])
+        images, channels, area = *shape[:2], prod(shape[2:])
+        next_channel, next_place = (1, channels) if self.layout == torch.channels_last else (area, 1)
+        image, channel = (torch.arange(count, device=winners.device) for count in (images, channels))
+        first = image[:, None] * (channels * area) + channel * next_channel
+        return torch.add(first[:, :, None, None], winners, alpha=next_place)
 
     def take(self, tensor: Tensor, places: Tensor) -> Tensor:
         """The tensor's values at the winners; with places about six times as fast as `gather`."""

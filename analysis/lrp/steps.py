@@ -79,7 +79,9 @@ class Weighted:
             denominators = [z - losses, losses]  # epsilon's sign turns with it
         else:
             denominators = [None if gate.is_output else gate.denominator(x, z) for gate in self.gates]
-        a, above, winners = z.relu_() if self.relu else z, z.shape, None
+        if self.relu and not self.closed:
+            z.relu_()
+        a, above, winners = z, z.shape, None
         if self.pool:
             a, winners = self.pool(a)
             places = self.pool.places(winners, above)
