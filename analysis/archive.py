@@ -52,10 +52,9 @@ def keep(
     temporary.mkdir(parents=True)
     for table, rows in tables.items():
         rows.to_csv(temporary / f"{table}.csv", index=False, float_format="%.6g")
-    settings = {k: v for k, v in p.model_dump().items() if k not in params.COMPUTE}
     manifest = {
         "profile": p.profile,
-        "parameters": settings,
+        "parameters": p.settings(),
         "code": provenance.code(*modules),
         "modules": modules,
         "environment": provenance.environment(),

@@ -19,7 +19,6 @@ import pandas as pd
 import xarray as xr
 
 from analysis import masking, statistics
-from analysis.params import COMPUTE
 from analysis.statistics.bootstrap import Estimate
 from analysis.study import Cell, Study, maps
 
@@ -112,9 +111,7 @@ def claim(study: Study, name: str) -> dict[str, Any]:
     """
     definition = next(c for c in CLAIMS if c.id == name)
     p = study.parameters
-    settings = {k: v for k, v in p.model_dump().items() if k not in COMPUTE}
-    inputs = {"claim": name, "settings": settings}
-    inputs |= study.input_hashes()
+    inputs = {"claim": name, "settings": p.settings()} | study.input_hashes()
 
     def make() -> dict[str, Any]:
         region, parts = definition.parts(study)
@@ -212,6 +209,9 @@ def correctness(study: Study, cells: list[Cell], split: str) -> tuple[np.ndarray
 # ------------------------------------------------------------ C2 and C7: masking
 
 
+MODE_SIGNS = {"keep": 1, "remove": -1}  # whether high performance under a ranking speaks for it
+
+
 def gains_over_controls(study: Study, curves: xr.Dataset, ranking: str, controls: tuple[str, ...]) -> dict:
     """Area between the curves of a ranking and of each control, `{(mode, control): (model, image) array}`.
 
@@ -220,7 +220,7 @@ def gains_over_controls(study: Study, curves: xr.Dataset, ranking: str, controls
     """
     area = masking.area(study.performance(curves), *counted(study))
     gains = {}
-    for mode, sign in (("keep", 1), ("remove", -1)):
+    for mode, sign in MODE_SIGNS.items():
         own = area.sel(ranking=ranking, mode=mode)
         for control in controls:
             difference = sign * (own - area.sel(ranking=control, mode=mode))

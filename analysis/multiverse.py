@@ -57,8 +57,7 @@ def analyses(study: Study) -> pd.DataFrame:
     Columns: claim, the choices (NaN where the claim does not depend on one), estimate, ci_low, ci_high, verdict, part,
     is_default (all choices as in the study's own analysis).
     """
-    settings = {k: v for k, v in study.parameters.model_dump().items() if k not in COMPUTE}
-    inputs = {"settings": settings} | study.input_hashes()
+    inputs = {"settings": study.parameters.settings()} | study.input_hashes()
     modules = ("multiverse", "claims", "study")
     return pd.DataFrame(study.store.json("multiverse", inputs, modules, lambda: _analyses(study)))
 

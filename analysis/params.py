@@ -362,6 +362,10 @@ class Parameters(BaseModel):
         """The named parameters as a plain dict, for the key of a stored result."""
         return {name: getattr(self, name) for name in names}
 
+    def settings(self) -> dict[str, Any]:
+        """Every parameter that decides what is computed, not where or how fast."""
+        return self.model_dump(exclude=COMPUTE)
+
     def path(self, name: str) -> Path:
         """A folder or table named by a parameter, under `data`."""
         path = Path(self.data or ".").expanduser() / name

@@ -13,7 +13,6 @@ from analysis import claims, ground_truth, masking, prose, statistics
 from analysis.study import Study, exchange, interventions, truth
 from analysis.study.regions import regions
 
-MODE_SIGNS = {"keep": 1, "remove": -1}  # whether high performance under a ranking speaks for it
 FEWER_DRAWS = 500  # for the many intervals of a curve; the ledger uses the parameter `resamples`
 
 
@@ -77,7 +76,7 @@ def leads(study: Study) -> pd.DataFrame:
     values, p = study.performance(study.curves()), study.parameters
     people, (strata, units) = study.explained().identity.values, statistics.transfer.resampling(study.grid)
     rows = []
-    for (mode, sign), percent, control in product(MODE_SIGNS.items(), p.percents, claims.CONTROLS):
+    for (mode, sign), percent, control in product(claims.MODE_SIGNS.items(), p.percents, claims.CONTROLS):
         at = values.sel(mode=mode, percent=percent).transpose("ranking", "model", "image")
         difference = sign * (at.sel(ranking="relevance") - at.sel(ranking=control)).values
         estimate = statistics.bootstrap.mean(

@@ -45,7 +45,7 @@ def held_out(study):
     images = models.normalise(torch.from_numpy(found.pixels.sel(shown="original").values))
     label = torch.from_numpy(found.label.values)
     right = (model(images).argmax(1) == label).numpy() & found.truth.values.any((1, 2))
-    relevance = masking.rank(planted.attribute(p, model, images, label, p.composite), "positive")[right]
+    relevance = masking.rank(maps.attribute(p, model, images, label, p.composite), "positive")[right]
     return relevance, found.truth.values[right], list(found.identity.values[right])
 
 

@@ -14,7 +14,7 @@ import nbformat
 import yaml
 
 from analysis import archive, provenance
-from analysis.params import COMPUTE, ROOT, Parameters
+from analysis.params import ROOT, Parameters
 
 LOCK = ROOT / "requirements.lock"
 
@@ -53,7 +53,7 @@ class Section:
         return provenance.digest(
             [
                 self.source.read_text(),
-                parameters.model_dump(exclude=COMPUTE),
+                parameters.settings(),
                 overrides,
                 provenance.code(*_modules(code), apart=frozenset()),
                 [hashlib.sha256(path.read_bytes()).hexdigest() for path in archive.files()],

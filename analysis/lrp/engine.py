@@ -222,9 +222,7 @@ class LRP:
             raise ValueError("Targets of all heads must have the same number per image.")
         return [start.to(self.device, self.dtype) for start, _ in found], found[0][1]
 
-    def _batch(
-        self, images: Tensor, starts: list[Tensor], micro: int, deep: int, mean: bool
-    ) -> Explanation:
+    def _batch(self, images: Tensor, starts: list[Tensor], micro: int, deep: int, mean: bool) -> Explanation:
         early, late = self.spatial[:deep], self.spatial[deep:]
         chunks = [c.contiguous(memory_format=self.layout) for c in images.split(micro)]
         ups = [_up(early, chunk) for chunk in chunks]

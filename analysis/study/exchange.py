@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 import xarray as xr
 
-from analysis import masking
 from analysis.params import Parameters
 from analysis.store import Store
 from analysis.study import maps, networks, stimuli
@@ -42,10 +41,10 @@ def exchange(p: Parameters, store: Store, cell: Cell, grid: list[Cell]) -> xr.Da
         images, labels = maps.explained_images(p, store, cell.task)
         faces = stimuli.faces(p, store)
         where, names = regions(faces.isel(image=stimuli.explained(p, faces)))
-        own, rankings = _ranks(p, store, cell), {}
+        own, rankings = maps.pixel_ranks(maps.scores(p, store, cell)), {}
         for source in grid:
             if source.family != cell.family:
-                theirs = _ranks(p, store, source)
+                theirs = maps.pixel_ranks(maps.scores(p, store, source))
                 for k, name in enumerate(names):
                     rankings[f"{source.name}: {name}"] = torch.where(
                         torch.from_numpy(where == k), theirs, own
@@ -63,8 +62,3 @@ def exchange_all(p: Parameters, store: Store, grid: list[Cell]) -> dict[str, xr.
     rankings = len(regions(stimuli.faces(p, store).isel(image=[0]))[1]) * len(grid) // 2
     maps.make_missing(exchange, needs, "exchange", p, store, grid, "exchanged parts", rankings, (grid,), CODE)
     return {cell.name: exchange(p, store, cell, grid) for cell in grid}
-
-
-def _ranks(p: Parameters, store: Store, cell: Cell) -> torch.Tensor:
-    relevance = torch.from_numpy(maps.explain(p, store, cell).relevance.values)
-    return maps.pixel_ranks(masking.rank(relevance, p.ranking))

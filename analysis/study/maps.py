@@ -9,6 +9,7 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from analysis import lrp, masking, models, provenance
+from analysis.lrp import baselines
 from analysis.params import Parameters
 from analysis.store import Store
 from analysis.study import grid as grids
@@ -79,6 +80,24 @@ def relevance_of(
     )
 
 
+def attribute(
+    p: Parameters, model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor, method: str
+) -> torch.Tensor:
+    """Relevance `(N, H, W)` on the CPU, channels summed, of normalised `images` for classes `targets` `(N,)`.
+
+    `method` is a composite of `analysis.lrp` or a method of `analysis.lrp.baselines`. ValueError for another.
+    """
+    if method in baselines.METHODS:
+        return baselines.attribute(model, images, targets, method).sum(1).cpu()
+    dataset = relevance_of(model, images, targets, p.model_copy(update={"composite": method}))
+    return torch.from_numpy(dataset.relevance.values)
+
+
+def scores(p: Parameters, store: Store, cell: Cell) -> torch.Tensor:
+    """A network's maps `(N, H, W)` as masking ranks them: by the parameter `ranking`."""
+    return masking.rank(torch.from_numpy(explain(p, store, cell).relevance.values), p.ranking)
+
+
 RELEVANCE_ATTRS = {"long_name": "relevance, summed over colour channels", "units": "logit"}
 
 
@@ -136,14 +155,12 @@ def mask(p: Parameters, store: Store, cell: Cell) -> xr.Dataset:
     def make() -> xr.Dataset:
         images, labels = explained_images(p, store, cell.task)
         model = networks.load(p, store, cell)
-        own = explain(p, store, cell)
-        scores = masking.rank(torch.from_numpy(own.relevance.values), p.ranking)
-        target = torch.from_numpy(own.target.values)
+        own, target = scores(p, store, cell), torch.from_numpy(explain(p, store, cell).target.values)
         untrained = relevance_of(models.randomise(model, SEED), images, target, p).relevance.values
-        rankings = rivals(scores, images, identities(p, store))
+        rankings = rivals(own, images, identities(p, store))
         rankings["random_weights"] = masking.rank(torch.from_numpy(untrained), p.ranking)
         return masked_curves(
-            p, model, images, labels, {"relevance": scores} | rankings, p.percents, masking.MODES
+            p, model, images, labels, {"relevance": own} | rankings, p.percents, masking.MODES
         )
 
     return store.dataset("curves", curves_inputs(p, store, cell), MASK, make)
@@ -184,12 +201,9 @@ def transfer(p: Parameters, store: Store, cell: Cell, grid: list[Cell]) -> xr.Da
     def make() -> xr.Dataset:
         images, labels = explained_images(p, store, cell.task)
         model = networks.load(p, store, cell)
-        scores = {
-            source.name: masking.rank(torch.from_numpy(explain(p, store, source).relevance.values), p.ranking)
-            for source in grid
-        }
-        controls = rivals(scores[cell.name], images, identities(p, store))
-        return masked_curves(p, model, images, labels, scores | controls, p.transfer_percents, ("keep",))
+        rankings = {source.name: scores(p, store, source) for source in grid}
+        rankings |= rivals(rankings[cell.name], images, identities(p, store))
+        return masked_curves(p, model, images, labels, rankings, p.transfer_percents, ("keep",))
 
     return store.dataset("transfer", transfer_inputs(p, store, cell, grid), MASK, make)
 
@@ -219,11 +233,11 @@ def consensus(p: Parameters, store: Store, cell: Cell, grid: list[Cell]) -> xr.D
         families: dict[str, list[torch.Tensor]] = {}
         for source in grid:
             if source.family != cell.family:
-                scores = masking.rank(torch.from_numpy(explain(p, store, source).relevance.values), p.ranking)
-                families.setdefault(source.family, []).append(pixel_ranks(scores))
+                families.setdefault(source.family, []).append(pixel_ranks(scores(p, store, source)))
         shared = torch.stack([torch.stack(maps).mean(0) for maps in families.values()]).mean(0)
-        own = masking.rank(torch.from_numpy(explain(p, store, cell).relevance.values), p.ranking)
-        rankings = {"consensus": shared, "own": own} | rivals(shared, images, identities(p, store))
+        rankings = {"consensus": shared, "own": scores(p, store, cell)} | rivals(
+            shared, images, identities(p, store)
+        )
         return masked_curves(p, model, images, labels, rankings, p.percents, masking.MODES)
 
     return store.dataset("consensus", consensus_inputs(p, store, cell, grid), MASK, make)

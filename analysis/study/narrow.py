@@ -13,7 +13,7 @@ from analysis import lrp, masking, models, training
 from analysis.lrp import baselines
 from analysis.params import Parameters
 from analysis.store import Store
-from analysis.study.maps import lrp_bounds
+from analysis.study import maps
 from analysis.study.stimuli import GENDERS
 
 DRAWN = ("faces", "study.narrow")
@@ -116,18 +116,7 @@ def explain(
         models.normalise(torch.from_numpy(pixels)).to(p.device),
         torch.from_numpy(targets).to(p.device),
     )
-    if method in baselines.METHODS:
-        maps = baselines.attribute(model, images, targets, method, batch_size=64)
-    else:
-        bounds = lrp_bounds(p.model_copy(update={"composite": method}))
-        explainer = lrp.LRP(model, method, **bounds)
-        maps = torch.cat(
-            [
-                explainer.explain(x, t).relevance
-                for x, t in zip(images.split(256), targets.split(256), strict=True)
-            ]
-        )
-    return maps.sum(1).cpu().numpy()
+    return maps.attribute(p, model, images, targets, method).numpy()
 
 
 def scores(

@@ -170,16 +170,6 @@ def network(p: Parameters, store: Store, cell: Planted) -> torch.nn.Module:
 # ------------------------------------------------------------ maps and their scores
 
 
-def attribute(
-    p: Parameters, model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor, method: str
-) -> torch.Tensor:
-    """Relevance `(N, H, W)`, channels summed, of normalised `images` for `targets` by a composite or baseline."""
-    if method in COMPOSITES:
-        dataset = maps.relevance_of(model, images, targets, p.model_copy(update={"composite": method}))
-        return torch.from_numpy(dataset.relevance.values)
-    return baselines.attribute(model, images, targets, method).sum(1).cpu()
-
-
 def kind(method: str) -> str:
     """Kind of a method: "LRP", "other method" or "control"."""
     return "LRP" if method in COMPOSITES else "other method" if method in baselines.METHODS else "control"
@@ -195,7 +185,7 @@ def read_maps(
     """
     images = models.normalise(torch.from_numpy(faces.pixels.sel(shown="original").values)).to(p.device)
     targets = torch.from_numpy(faces.label.values).to(p.device)
-    own = attribute(p, model, images, targets, p.composite)
+    own = maps.attribute(p, model, images, targets, p.composite)
     found = []
     for method in methods:
         if kind(method) == "control" and method != "random_weights":
@@ -204,9 +194,11 @@ def read_maps(
             if method == p.composite:
                 relevance = own
             elif method == "random_weights":
-                relevance = attribute(p, models.randomise(model, maps.SEED), images, targets, p.composite)
+                relevance = maps.attribute(
+                    p, models.randomise(model, maps.SEED), images, targets, p.composite
+                )
             else:
-                relevance = attribute(p, model, images, targets, method)
+                relevance = maps.attribute(p, model, images, targets, method)
             both = [masking.rank(relevance, by) for by in READINGS]
         found.append(torch.stack(both))
         parallel.progress(faces.sizes["image"])
