@@ -58,8 +58,9 @@ class Part:
 
     Attributes:
         label: what it is about. estimate, ci_low, ci_high: in the claim's unit. p: two-sided, against 0.
-        n: images. effect_size: the estimate in standard deviations over people (NaN where not defined).
-        verdict: by the claim's region. variance, df: from people, networks and both, and their degrees of
+        n: how many things were judged (the claim's `counted`). effect_size: the estimate in standard deviations
+        over people (NaN where not defined). verdict: by the claim's region.
+        variance, df: from people, networks and both, and their degrees of
         freedom (`bootstrap.Estimate`); empty where the interval is not made from these.
     """
 
@@ -83,7 +84,7 @@ class Claim:
         id: C1 to C8. title: a few words. statement: in plain words. statistic: what is computed. unit: of it.
         section: the page that computes it. original: what the paper's abstract says, in short.
         parts: function of a study that gives the parts. need: "all" parts or "any".
-        reported: whether the abstract gives an outcome, or says only what was done.
+        reported: whether the abstract gives an outcome, or says only what was done. counted: what n counts.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Claim:
     parts: Callable[[Study], tuple[Region, list[Part]]]
     need: Literal["all", "any"] = "all"
     reported: bool = True
+    counted: str = "images"
 
 
 def ledger(study: Study) -> list[dict[str, Any]]:
@@ -104,8 +106,8 @@ def ledger(study: Study) -> list[dict[str, Any]]:
 
 
 def claim(study: Study, name: str) -> dict[str, Any]:
-    """One claim: id, title, statement, statistic, unit, section, original, region, bounds (the region's finite ends),
-    estimate, ci_low, ci_high, p, n, effect_size, verdict, part (which part these numbers are of) and `parts`.
+    """One claim: id, title, statement, statistic, unit, section, original, counted, region, bounds (the region's finite
+    ends), estimate, ci_low, ci_high, p, n, effect_size, verdict, part (which part these numbers are of) and `parts`.
 
     The numbers at the top are those of the part that decides: the one nearest to overturning the verdict.
     """
@@ -487,5 +489,6 @@ CLAIMS = (
         "Model decision weighting is evaluated against human measures of similarity.",
         _humans,
         reported=False,
+        counted="pairs of people",
     ),
 )

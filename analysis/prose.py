@@ -53,7 +53,7 @@ def ledger(records: list[Mapping[str, Any]]) -> HTML:
         f"<td><strong>{html.escape(r['title'])}.</strong> {html.escape(r['statement'])}</td>"
         f"<td>{_badge(r['verdict'])}<br><span class='claim-part'>{_robustness(r['robustness'])}</span></td>"
         f"<td>{_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
-        f"<td>{p_value(r['p'])}<br>n = {r['n']}</td></tr>"
+        f"<td>{p_value(r['p'])}<br>n = {r['n']} {r['counted']}</td></tr>"
         for r in records
     )
     return _table("Ledger of claims", ("", "Claim", "Verdict", "Estimate and interval", "Test"), rows)
@@ -106,8 +106,8 @@ def _box(r: Mapping[str, Any]) -> str:
         f"<div class='claim claim-{r['verdict']}' id='claim-{r['id']}'>"
         f"<p><strong>{r['id']}. {html.escape(r['title'])}</strong> {_badge(r['verdict'])}</p>"
         f"<p>{html.escape(r['statement'])}</p>"
-        f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} images). "
-        f"Supported if {html.escape(r['region'])}, in {html.escape(r['unit'])}. "
+        f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} {r['counted']}). "
+        f"Supported if {html.escape(r['region']).replace('-', '−')}, in {html.escape(r['unit'])}. "
         f"The original's abstract, in short: {html.escape(r['original'])}</p></div>"
     )
 
