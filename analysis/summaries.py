@@ -173,7 +173,7 @@ def own_gain(study: Study) -> pd.DataFrame:
     own = statistics.transfer.gains(performance, control)[1].mean(-1)
     return (
         pd.DataFrame({"family": [c.family for c in study.grid], "gain": own})
-        .groupby("family", as_index=False)
+        .groupby("family", as_index=False, sort=False)
         .mean()
     )
 
@@ -224,7 +224,8 @@ def part_shares(study: Study) -> pd.DataFrame:
     for index, part in enumerate(faces.attrs["parts"]):
         inside = faces.parts.values == index
         received = (share * inside).sum((2, 3)).mean(1)
-        table = pd.DataFrame({"family": maps.family.values, "relevance": received}).groupby("family").mean()
+        table = pd.DataFrame({"family": maps.family.values, "relevance": received})
+        table = table.groupby("family", sort=False).mean()
         rows.append(table.assign(part=part, area=inside.mean()).reset_index())
     return pd.concat(rows).assign(density=lambda t: t.relevance / t.area)
 

@@ -206,3 +206,23 @@ def test_lines_of_one_colour_can_be_several():
     lines = re.findall(r'<path[^>]*aria-roledescription="line mark"[^>]*>', picture)
     assert len(lines) == 2
     assert len({re.search(r'stroke="([^"]+)"', line)[1] for line in lines}) == 1
+
+
+def test_a_ranking_and_a_verdict_keep_their_colour_in_every_chart():
+    def drawn(column, *entries):
+        rows = pd.DataFrame({column: entries, "x": 1.0, "y": 2.0})
+        scale = figures.scatter(rows, "x", "y", colour=column).to_dict()["layer"][0]["encoding"]["color"][
+            "scale"
+        ]
+        return dict(zip(scale["domain"], scale["range"], strict=True))
+
+    assert (
+        drawn("ranking", "relevance", "average")["average"] == drawn("ranking", "own", "average")["average"]
+    )
+    assert drawn("verdict", "inconclusive") != drawn("verdict", "contradicted")
+
+
+def test_names_of_families_break_below_their_bars():
+    rows = pd.DataFrame({"family": ["faces/gender", "objects/gender"], "gain": [1.0, 2.0]})
+    picture = figures.show(figures.bars(rows, "family", "gain"), **TEXTS).payload["svg"]
+    assert "faces/" in picture and "faces/gender</t" not in picture

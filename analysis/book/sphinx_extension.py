@@ -32,6 +32,7 @@ STATIC = ROOT / "book" / "_static"
 VEGA_LITE = "6.4"
 TABLE_ROWS = 60
 SMALLEST_IMAGE = 112  # pixels of the page; smaller images are enlarged
+GRID_WIDTH, GRID_GAP = 690, 12  # pixels of the page for all images of a row, and between two
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _image_table(
     renderer: NbElementRenderer, figure: dict[str, Any]
 ) -> tuple[list[nodes.Node], list[nodes.Node]]:
     columns, rows = figure["columns"], figure["rows"]
-    table = nodes.table(classes=["image-grid"])
+    table = nodes.table(classes=["image-grid"] + ["one-column"] * (len(columns) == 1))
     group = nodes.tgroup(cols=len(columns) + 1)
     table += group
     group += [nodes.colspec(colwidth=1, stub=index == 0) for index in range(len(columns) + 1)]
@@ -138,6 +139,7 @@ def _image_table(
             file = f"{hashlib.blake2b(content, digest_size=10).hexdigest()}.png"
             uri = _write(renderer, file, content)
             width = max(SMALLEST_IMAGE, Image.open(io.BytesIO(content)).width)
+            width = min(width, GRID_WIDTH // len(columns) - GRID_GAP)
             alt = f"{label}, {column}"
             cells.append(nodes.image(uri=uri, alt=alt, candidates={"*": uri}, width=f"{width}px"))
         body += _row(cells)

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis.figures.theme import DIVERGING, HEIGHT, SEQUENTIAL
+from analysis.figures.theme import DIVERGING, HEIGHT, RANKINGS, SEQUENTIAL, VERDICTS
 
 alt.data_transformers.disable_max_rows()  # `show` limits the size of a chart instead
 
@@ -110,8 +110,13 @@ def intervals(
     if within and (least < within[0] or most > within[1]):
         scale = alt.Scale(domain=[max(least, within[0]), min(most, within[1])], zero=False)
         mark["clip"] = True
+    few = alt.Axis(
+        tickCount=6 if facet is None else 4
+    )  # more numbers do not fit, and Vega would drop every other
     whiskers = base.mark_rule(strokeWidth=2, **mark).encode(
-        alt.X(low, type="quantitative", title=title or estimate, scale=scale), alt.X2(high), tooltip=tip
+        alt.X(low, type="quantitative", title=title or estimate, scale=scale, axis=few),
+        alt.X2(high),
+        tooltip=tip,
     )
     dots = base.mark_point(size=90, **mark).encode(
         alt.X(estimate, type="quantitative", title=title or estimate), tooltip=tip
@@ -141,9 +146,8 @@ def bars(
 ) -> alt.TopLevelMixin:
     """Vertical bars from zero, side by side where `colour` is given, with whiskers from `low` to `high`."""
     _need(df, x, y, colour, low, high, facet)
-    base = alt.Chart(df).encode(
-        alt.X(x, type="nominal", sort=None, title=x_title or x, axis=alt.Axis(labelAngle=0))
-    )
+    lines = alt.Axis(labelAngle=0, labelExpr=_IN_LINES)
+    base = alt.Chart(df).encode(alt.X(x, type="nominal", sort=None, title=x_title or x, axis=lines))
     if colour:
         base = base.encode(xOffset=alt.XOffset(colour, sort=None))
     tip = _tooltip(df, facet, x, colour, y, low, high)
@@ -267,6 +271,9 @@ def specification(
 
 
 _FIRST = "#0072B2"
+_IN_LINES = (
+    "split(replace(datum.label, regexp('([/ ])', 'g'), '$1\\n'), '\\n')"  # "faces/gender" in two lines
+)
 
 
 def _need(df: pd.DataFrame, *names: str | None) -> None:
@@ -277,7 +284,12 @@ def _need(df: pd.DataFrame, *names: str | None) -> None:
 
 
 def _colour(df: pd.DataFrame, name: str) -> alt.Color:
-    return alt.Color(name, type="nominal", sort=list(dict.fromkeys(df[name])), title=name)
+    entries = list(dict.fromkeys(df[name]))
+    for known in (VERDICTS, RANKINGS):
+        if set(entries) <= set(known):
+            scale = alt.Scale(domain=entries, range=[known[entry] for entry in entries])
+            return alt.Color(name, type="nominal", sort=entries, title=name, scale=scale)
+    return alt.Color(name, type="nominal", sort=entries, title=name)
 
 
 def _tooltip(df: pd.DataFrame, *names: str | None) -> list[alt.Tooltip]:

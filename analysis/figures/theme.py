@@ -24,6 +24,21 @@ PALETTE = [
     "#A6761D",
     "#8F7FEF",
 ]
+# Entries that come back on several pages keep their colour, whichever others a chart has.
+VERDICTS = {"supported": "#009E73", "inconclusive": "#8A94A6", "contradicted": "#D55E00"}
+RANKINGS = {
+    "relevance": "#0072B2",
+    "consensus": "#0072B2",
+    "own": "#D55E00",
+    "average": "#009E73",
+    "other image": "#CC79A7",
+    "centre": "#56B4E9",
+    "blobs": "#E69F00",
+    "random": "#999999",
+    "edges": "#A6761D",
+    "least": "#D55E00",
+    "random weights": "#8F7FEF",
+}
 SEQUENTIAL = "viridis"
 DIVERGING = "blueorange"
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -26,8 +26,12 @@
 
   // Panels side by side as long as each keeps a readable width.
   function fit(spec, width, narrower) {
+    if (width < 480) {
+      const config = spec.config || {};
+      spec = { ...spec, config: { ...config, legend: { ...config.legend, columns: 1 } } };
+    }
     if (!spec.facet || typeof spec.spec?.width !== "number") return spec;
-    const columns = Math.min(spec.columns || 1, Math.max(1, Math.floor(width / 260)));
+    const columns = Math.min(spec.columns || 1, Math.max(1, Math.floor(width / 240)));
     const panel = Math.max(90, Math.floor(width / columns) - 65 - narrower);
     return { ...spec, columns, spec: { ...spec.spec, width: panel } };
   }
@@ -35,7 +39,7 @@
   async function draw(chart) {
     const element = chart.element, width = element.clientWidth;
     const options = { config: colours(), renderer: "svg", actions: false };
-    if (width < 480) options.config.legend.columns = 1;
+    if (width < 480) options.config.axisX = { titleAnchor: "end" };
     // how wide axes and titles are is known only once they are drawn: panels that do not fit are drawn narrower
     for (let tries = 0, narrower = 0, excess = 1; tries < 4 && excess > 0; tries += 1) {
       if (chart.view) chart.view.finalize();
