@@ -228,9 +228,8 @@ def heatmap(
         alt.X(column, type="nominal", sort=None, title=column_title or column, axis=slanted),
         alt.Y(row, type="nominal", sort=None, title=row_title or row, axis=alt.Axis(labelLimit=160)),
     )
-    legend = alt.Legend(gradientLength=200)
     cells = base.mark_rect().encode(
-        alt.Color(value, type="quantitative", title=title or value, scale=scale, legend=legend),
+        alt.Color(value, type="quantitative", title=title or value, scale=scale),
         tooltip=_tooltip(df, facet, row, column, value),
     )
     text = base.mark_text(fontSize=11).encode(

@@ -84,6 +84,7 @@ def _paper() -> alt.theme.ThemeConfig:
                 "symbolOpacity": 1,
                 "orient": "top",
                 "columns": 3,
+                "gradientLength": 200,
             },
             "header": {"labelFontSize": label, "titleFontSize": title, "titleFontWeight": "normal"},
             "range": {

@@ -24,12 +24,18 @@
     };
   }
 
+  // On a phone: one column of legend entries, short gradients, small numbers in matrices.
+  const NARROW = 480;
+  function small(spec) {
+    const numbers = (layer) => (layer.mark?.type === "text" ? { ...layer, mark: { ...layer.mark, fontSize: 8 } } : layer);
+    const inner = spec.spec ? { spec: small(spec.spec) } : { layer: spec.layer?.map(numbers) };
+    const config = spec.config && { config: { ...spec.config, legend: { ...spec.config.legend, columns: 1, gradientLength: 120, labelFontSize: 10, symbolSize: 50 } } };
+    return { ...spec, ...inner, ...config };
+  }
+
   // Panels side by side as long as each keeps a readable width.
   function fit(spec, width, narrower) {
-    if (width < 480) {
-      const config = spec.config || {};
-      spec = { ...spec, config: { ...config, legend: { ...config.legend, columns: 1 } } };
-    }
+    if (width < NARROW) spec = small(spec);
     if (!spec.facet || typeof spec.spec?.width !== "number") return spec;
     const columns = Math.min(spec.columns || 1, Math.max(1, Math.floor(width / 240)));
     const panel = Math.max(90, Math.floor(width / columns) - 65 - narrower);
@@ -39,7 +45,7 @@
   async function draw(chart) {
     const element = chart.element, width = element.clientWidth;
     const options = { config: colours(), renderer: "svg", actions: false };
-    if (width < 480) options.config.axisX = { titleAnchor: "end" };
+    if (width < NARROW) options.config.axisX = { titleAnchor: "end", titleFontSize: 11, titleLimit: width - 16 };
     // how wide axes and titles are is known only once they are drawn: panels that do not fit are drawn narrower
     for (let tries = 0, narrower = 0, excess = 1; tries < 4 && excess > 0; tries += 1) {
       if (chart.view) chart.view.finalize();
