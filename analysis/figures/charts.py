@@ -226,7 +226,7 @@ def heatmap(
     slanted = alt.Axis(labelAngle=-40, labelLimit=160)
     base = alt.Chart(df).encode(
         alt.X(column, type="nominal", sort=None, title=column_title or column, axis=slanted),
-        alt.Y(row, type="nominal", sort=None, title=row_title or row, axis=alt.Axis(labelLimit=160)),
+        alt.Y(row, type="nominal", sort=None, title=row_title or row, axis=alt.Axis(labelLimit=230)),
     )
     cells = base.mark_rect().encode(
         alt.Color(value, type="quantitative", title=title or value, scale=scale),
