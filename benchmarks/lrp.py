@@ -3,11 +3,13 @@
 Figures go to `_build/bench/lrp.json`, one entry per part, and as tables to `_build/bench/lrp.md`.
 
 table      VGG-16, 224 px, batch of 8, all processor threads. Every method is called in turn, round after
-           round, with a plain forward pass (channels_last) in each round; a figure is the median over rounds
-           of a call's seconds over that round's plain pass, per map. Other libraries sit out the last round.
-           First with the heap as users of each library find it (analysis.lrp does not change it), then, in
-           the same process, after `analysis.memory.keep_heap()`, which holds for everybody. A peer runs in
-           the memory layout that is faster for it, found out first on two images.
+           round, with a plain forward pass (channels_last) before and after it; a figure is the median over
+           rounds of a call's seconds over the mean of its two plain passes, per map. Other libraries sit out
+           the last round.
+           Once with the heap as users of each library find it (analysis.lrp does not change it), and once,
+           in a process of its own, after `analysis.memory.keep_heap()` at the start, as the study's workers
+           run, which holds for everybody. A peer runs in the memory layout that is faster for it, found out
+           first on two images.
 scaling    Seconds per map and peak memory for 64, 256 and 1024 images streamed to a file, each in a process
            of its own, through a narrow VGG-16; time for 1, 4 and 16 targets and for 1, 5 and 20 heads through
            the full one, batch of 4.
@@ -63,6 +65,8 @@ COMPOSITES = (
     "epsilon_gamma_box",
 )
 TABLE_COMPOSITES = ("epsilon", "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_gamma_box")
+HEAPS = ("default", "kept")
+PLAIN = ("plain forward pass", "torch")
 HEADS = 10
 LIBRARIES = ("own", "own accurate", "zennit", "zennit channels_last")  # whose float32 errors are measured
 
@@ -118,7 +122,14 @@ def captum_map(model: nn.Module, images: Tensor, targets: Tensor, convolution: t
 
 
 def table(quick: bool, rounds: int) -> dict:
-    """Seconds and passes per map of every method with the default heap, then with the kept one."""
+    """Seconds and passes per map of every method with the default heap and with the kept one."""
+    return {heap: _child(heap, quick, rounds) for heap in HEAPS}
+
+
+def heap_table(quick: bool, rounds: int, heap: str) -> dict:
+    """One row per method, with one of HEAPS."""
+    if heap == "kept" and not keep_heap():
+        return {"not_measured": "this C library has no mallopt"}
     model = network(quick)
     images = pixels(8, model)
     targets = torch.arange(8)
@@ -159,46 +170,38 @@ def table(quick: bool, rounds: int) -> dict:
         x = _placed(images, layout)
         calls[key] = lambda peer=peer, m=layouts[layout], x=x: peer(m, x, targets)
     last, x = layouts[torch.channels_last], _placed(images, torch.channels_last)
-    calls["plain forward pass", "torch"] = lambda: _plain(last, x)
+    calls[PLAIN] = lambda: _plain(last, x)
     for key, call in calls.items():
         if key[1] in ("analysis.lrp", "torch"):
             call()
-    found = {"images": len(images), "size": model.architecture.size}
-    found["default"] = _rounds("default", calls, rounds, maps, placed)
-    if keep_heap():
-        found["kept"] = _rounds("kept", calls, rounds, maps, placed)
-    else:
-        found["kept"] = {"not_measured": "this C library has no mallopt"}
-    return found
+    rows = _rounds(heap, calls, rounds, maps, placed)
+    return {"images": len(images), "size": model.architecture.size, "rows": rows}
 
 
-def _rounds(heap: str, calls: dict, rounds: int, maps: dict, layouts: dict) -> dict:
+def _rounds(heap: str, calls: dict, rounds: int, maps: dict, layouts: dict) -> list[dict]:
     """One row per method; `maps` per call and image where not 1, `layouts` where not channels_last."""
-    measured = {key: [] for key in calls}
-    plain = []
+    seconds, passes = {key: [] for key in calls}, {key: [] for key in calls}
     for number in range(rounds):
-        plain.append(_seconds(calls["plain forward pass", "torch"]))
+        before = _seconds(calls[PLAIN])
         for key, call in calls.items():
             if key[1] in ("zennit", "captum") and number == rounds - 1 > 0:
                 continue
-            measured[key].append(plain[-1] if key[1] == "torch" else _seconds(call))
-            _say(f"heap {heap}, round {number + 1}: {', '.join(key)}: {measured[key][-1]:.2f} s")
-    rows = []
-    for (name, library), seconds in measured.items():
-        ratios = [
-            s / p / maps.get((name, library), 1) for s, p in zip(seconds, plain[: len(seconds)], strict=True)
-        ]
-        rows.append(
-            {
-                "method": name,
-                "library": library,
-                "layout": layouts.get((name, library), "channels_last"),
-                "passes_per_map": statistics.median(ratios),
-                "passes_per_map_rounds": ratios,
-                "seconds_per_call_rounds": seconds,
-            }
-        )
-    return {"rows": rows}
+            seconds[key].append(_seconds(call))
+            after = _seconds(calls[PLAIN])
+            passes[key].append(seconds[key][-1] / statistics.mean((before, after)) / maps.get(key, 1))
+            before = after
+            _say(f"heap {heap}, round {number + 1}: {', '.join(key)}: {passes[key][-1]:.2f} passes per map")
+    return [
+        {
+            "method": key[0],
+            "library": key[1],
+            "layout": layouts.get(key, "channels_last"),
+            "passes_per_map": statistics.median(passes[key]),
+            "passes_per_map_rounds": passes[key],
+            "seconds_per_call_rounds": seconds[key],
+        }
+        for key in calls
+    ]
 
 
 def _laid_out(model: models.VGG16, layout: torch.memory_format) -> models.VGG16:
@@ -466,9 +469,9 @@ def _tables(result: dict) -> str:
     """Every part that was measured, as Markdown."""
     text = [f"# analysis.lrp beside zennit and captum{' (quick: no statement)' * _any_quick(result)}"]
     if "table" in result:
-        text += ["## Plain forward passes per map", "median of the rounds (lowest to highest)"]
+        text += ["## Plain forward passes per map", "median of the rounds (lowest to highest), memory layout"]
         text.append(
-            _markdown(("method", "library", "layout", "default heap", "kept heap"), _table_rows(result))
+            _markdown(("method", "library", *(f"{heap} heap" for heap in HEAPS)), _table_rows(result))
         )
     if "scaling" in result:
         part = result["scaling"]
@@ -522,16 +525,12 @@ def _any_quick(result: dict) -> bool:
 
 def _table_rows(result: dict) -> list[tuple]:
     cells: dict[tuple, dict[str, str]] = {}
-    for heap in ("default", "kept"):
+    for heap in HEAPS:
         for row in result["table"][heap].get("rows", []):
             rounds = row["passes_per_map_rounds"]
-            key = (row["method"], row["library"], row["layout"])
             cell = f"{row['passes_per_map']:.2f} ({min(rounds):.2f} to {max(rounds):.2f})"
-            cells.setdefault(key, {})[heap] = cell
-    return [
-        (*key, *(found.get(heap, "not measured") for heap in ("default", "kept")))
-        for key, found in cells.items()
-    ]
+            cells.setdefault((row["method"], row["library"]), {})[heap] = f"{cell}, {row['layout']}"
+    return [(*key, *(found.get(heap, "not measured") for heap in HEAPS)) for key, found in cells.items()]
 
 
 def _markdown(heads: tuple, rows: list) -> str:
@@ -551,6 +550,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.child:
         parts = {
             "table": lambda: table(quick, rounds),
+            **{heap: lambda heap=heap: heap_table(quick, rounds, heap) for heap in HEAPS},
             "scaling": lambda: scaling(quick, rounds),
             "images": lambda: images(quick, options.images),
             "agreement": lambda: agreement(quick),
