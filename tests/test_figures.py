@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 import xarray as xr
 from PIL import Image
 
@@ -46,6 +47,15 @@ def test_an_axis_is_cut_only_where_an_interval_leaves_it():
 
     assert domain(1.9) is None
     assert domain(150.0) == [0.4, 2]
+
+
+def test_an_interval_that_leaves_the_axis_ends_in_an_arrowhead():
+    rows = pd.DataFrame({"part": ["a", "b", "c"], "x": [0.0, 0.1, 5.0], "low": -1.0, "high": [1.0, 9.0, 8.0]})
+    spec = figures.intervals(rows, "part", "x", "low", "high", within=(-2, 2)).to_dict()
+    arrow = [layer for layer in spec["layer"] if "triangle" in str(layer["mark"])]
+    assert [layer["mark"]["shape"] for layer in arrow] == ["triangle-right"]
+    drawn = vl_convert.vegalite_to_svg({**spec, "layer": arrow, "width": 300})
+    assert drawn.count('aria-roledescription="point"') == 2, "b and c, not a"
 
 
 def test_map_colours():

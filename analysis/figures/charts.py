@@ -93,7 +93,8 @@ def intervals(
     Args:
         rule: draw a vertical line here; None for no line.
         margin: shade from `rule - margin` to `rule + margin`, the region of practical equivalence.
-        within: cut the axis here, so that one very wide interval does not squeeze all others.
+        within: cut the axis here, so that one very wide interval does not squeeze all others; an interval that
+            goes further ends in an arrowhead.
     """
     _need(df, label, estimate, low, high, colour, facet)
     row = alt.Y(label, type="nominal", sort=None, title=None, axis=alt.Axis(labelLimit=260))
@@ -107,8 +108,17 @@ def intervals(
     tip = _tooltip(df, facet, label, colour, estimate, low, high)
     scale, mark = alt.Scale(zero=False), {} if colour else {"color": _FIRST}
     least, most = df[[low, high]].min(axis=None), df[[low, high]].max(axis=None)
+    arrows: list[alt.Chart] = []
     if within and (least < within[0] or most > within[1]):
-        scale = alt.Scale(domain=[max(least, within[0]), min(most, within[1])], zero=False)
+        shown = [max(least, within[0]), min(most, within[1])]
+        scale = alt.Scale(domain=shown, zero=False)
+        for cut, edge, beyond, shape in (
+            (least < shown[0], shown[0], alt.datum[low] < shown[0], "triangle-left"),
+            (most > shown[1], shown[1], alt.datum[high] > shown[1], "triangle-right"),
+        ):
+            if cut:
+                head = base.transform_filter(beyond).mark_point(shape=shape, filled=True, size=90, **mark)
+                arrows.append(head.encode(x=alt.datum(edge), tooltip=tip))
         mark["clip"] = True
     few = alt.Axis(
         tickCount=6 if facet is None else 4
@@ -128,7 +138,7 @@ def intervals(
     if rule is not None:
         layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(rule)))
     height = df[label].nunique() * (14 + 14 * side_by_side)
-    return _assemble([*layers, whiskers, dots], df, facet, columns, colour, height)
+    return _assemble([*layers, whiskers, dots, *arrows], df, facet, columns, colour, height)
 
 
 def bars(
