@@ -11,6 +11,7 @@ import xarray as xr
 
 from analysis import claims, ground_truth, masking, prose, statistics
 from analysis.study import Study, exchange, interventions, truth
+from analysis.study.maps import SEED
 from analysis.study.regions import regions
 
 FEWER_DRAWS = 500  # for the many intervals of a curve; the ledger uses the parameter `resamples`
@@ -113,8 +114,8 @@ def borders(study: Study) -> pd.Series:
     maps, found = study.relevance(), {"relevance": [], "average": []}
     for name in maps.model.values:
         own = _scores(study, maps, name)
-        for ranking, scores in (("relevance", own), ("average", masking.controls("average", own, seed=0))):
-            kept = masking.select(scores, max(study.parameters.percents), seed=0).numpy()
+        for ranking, scores in (("relevance", own), ("average", masking.controls("average", own, seed=SEED))):
+            kept = masking.select(scores, max(study.parameters.percents), seed=SEED).numpy()
             whole = np.pad(kept, ((0, 0), (1, 1), (1, 1)), constant_values=True)
             inner = whole[:, :-2, 1:-1] & whole[:, 2:, 1:-1] & whole[:, 1:-1, :-2] & whole[:, 1:-1, 2:]
             found[ranking].append((kept & ~inner).sum() / kept.sum())
@@ -254,7 +255,7 @@ def kept_parts(study: Study, a: str, b: str) -> pd.DataFrame:
     p, maps, faces = study.parameters, study.relevance(), study.explained()
     cells = [cell for cell in study.grid if cell.family in (a, b)]
     kept = {
-        cell.name: masking.select(_scores(study, maps, cell.name), exchange.percent(p), seed=0).numpy()
+        cell.name: masking.select(_scores(study, maps, cell.name), exchange.percent(p), seed=SEED).numpy()
         for cell in cells
     }
     sign = np.array([1 / p.seeds if cell.family == a else -1 / p.seeds for cell in cells])
@@ -354,6 +355,11 @@ def mean_maps(study: Study) -> tuple[list[np.ndarray], list[str]]:
     share = _shares(maps)
     families = list(dict.fromkeys(maps.family.values))
     return [share[maps.family.values == f].mean((0, 1)) for f in families], families
+
+
+def kept_pixels(study: Study, name: str) -> torch.Tensor:
+    """The masks `(percent, image, y, x)` bool of the network called `name`, at each of `percents`: those measured."""
+    return masking.select(_scores(study, study.relevance(), name), study.parameters.percents, seed=SEED)
 
 
 def examples(study: Study, count: int = 4) -> list[tuple[str, np.ndarray]]:

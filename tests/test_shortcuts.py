@@ -8,7 +8,7 @@ import torch
 
 from analysis import experiments, masking, models, params, shortcuts
 from analysis.params import ParameterError
-from analysis.study import Study, narrow, retrain, sanity
+from analysis.study import Study, narrow, retrain, sanity, truth
 from analysis.study import shortcuts as planted
 
 TINY = {"narrow_people": 240, "narrow_test_people": 8, "narrow_samples": 1200, "narrow_width": 0.125}
@@ -179,3 +179,14 @@ def test_experiments_are_registered():
     for name in ("shortcuts", "sanity", "retrain"):
         module = import_module(f"analysis.{experiments.EXPERIMENTS[name]}")
         assert callable(module.tables) and module.CODE
+
+
+@pytest.mark.parametrize("method", ["gradient", "guided_backprop", "epsilon_plus"])
+def test_a_method_is_read_alike_wherever_its_maps_are_ranked(method, study):
+    """Guided backprop was ranked by its positive part here and by its magnitude in 'Ground truth'."""
+    p, pixels = study.parameters, sanity.images(study)[0]
+    model = narrow.plain(p, study.store, 0)
+    ranked = narrow.scores(p, model, pixels, method, [])
+    signed = torch.from_numpy(narrow.explain(p, model, pixels, method))
+    how = "positive" if method == "epsilon_plus" else "absolute"
+    assert torch.equal(ranked, masking.rank(signed, how)) and truth._reading(method) == how

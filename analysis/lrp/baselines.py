@@ -9,6 +9,14 @@ from captum import attr
 from torch import Tensor, nn
 
 METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "guided_backprop", "occlusion")
+# They tell what a change of the pixel would do, whichever way: their sign is no vote for or against the class, so they
+# are read by their magnitude wherever maps are read.
+UNSIGNED = ("gradient", "guided_backprop")
+
+
+def reading(method: str, signed: str) -> str:
+    """How a method's maps are ranked (see `masking.rank`): UNSIGNED ones by magnitude, all others as `signed` says."""
+    return "absolute" if method in UNSIGNED else signed
 
 
 def attribute(

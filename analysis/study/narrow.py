@@ -22,7 +22,6 @@ RATE, BATCH, DROPOUT, DECAY = 4e-3, 32, 0.2, 0.05
 VIEWS = 2  # images of each test person
 CONTROLS = ("random", "centre", "average", "edges")
 METHODS = (*lrp.COMPOSITES, "epsilon_gamma_box", *baselines.METHODS)
-UNSIGNED = ("gradient",)  # methods whose sign says nothing about importance
 SEED = 20181031  # of controls and of ties
 
 
@@ -124,7 +123,7 @@ def scores(
 ) -> torch.Tensor:
     """Scores `(N, y, x)`, high where a method or one of CONTROLS finds the pixels that matter.
 
-    Relevance is ranked by the parameter `ranking`, UNSIGNED methods by their magnitude. "average" is the mean of the
+    Relevance is ranked by the parameter `ranking`, methods without a sign by their magnitude (`baselines.reading`). "average" is the mean of the
     other images' maps by the parameter `composite`.
     """
     if method in CONTROLS:
@@ -136,7 +135,7 @@ def scores(
         ranked = masking.rank(torch.from_numpy(maps), p.ranking)
         return masking.controls(method, ranked, seed=SEED, images=images, identities=identities)
     maps = torch.from_numpy(explain(p, model, pixels, method))
-    return masking.rank(maps, "absolute" if method in UNSIGNED else p.ranking)
+    return masking.rank(maps, baselines.reading(method, p.ranking))
 
 
 def removed(pixels: np.ndarray, mask: torch.Tensor, colour: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import xarray as xr
 from analysis import masking, models, similarity
 from analysis import shortcuts as planted
 from analysis import statistics as stats
+from analysis.lrp import baselines
 from analysis.study import Study, narrow, parallel
 from analysis.study.humans import OBSERVER_WEIGHTS
 
@@ -192,8 +193,8 @@ def probe(study: Study, net: Net) -> xr.Dataset:
         shares = np.full((len(p.shortcut_methods), len(labels)), np.nan)
         for row, method in zip(shares, p.shortcut_methods, strict=True):
             found = narrow.explain(p, model, intact[:: narrow.VIEWS], method)
-            found = np.abs(found) if method in narrow.UNSIGNED else found
-            row[:: narrow.VIEWS] = share(found, region[:: narrow.VIEWS])
+            read = masking.rank(torch.from_numpy(found), baselines.reading(method, "positive"))
+            row[:: narrow.VIEWS] = share(read.numpy(), region[:: narrow.VIEWS])
         hidden = models.sequential(model)[:-1]
         with torch.inference_mode():
             features = hidden(models.normalise(torch.from_numpy(intact)).to(p.device)).cpu().numpy()

@@ -9,12 +9,11 @@ import pandas as pd
 import xarray as xr
 
 from analysis import statistics
+from analysis.lrp import baselines
 from analysis.params import Parameters
 from analysis.study import planted
 from analysis.study.planted import COMPOSITES, READINGS, SHOWN, kind
 
-# Gradients tell what a change would do, whichever way: their sign is no vote for or against.
-SENSITIVITIES = ("gradient", "guided_backprop")
 DECIDING = {"truth": "change", "metric": "precision"}  # the score that ranks methods, over all sets
 ALL = "all sets"
 DRAWS = 500  # bootstrap resamples, as for the many intervals of `summaries`
@@ -96,7 +95,7 @@ def ranking(p: Parameters, found: xr.Dataset) -> pd.DataFrame:
 
 
 def _reading(method: str) -> str:
-    return "absolute" if method in SENSITIVITIES else "positive"
+    return baselines.reading(method, "positive")
 
 
 def winner(ranked: pd.DataFrame) -> str:
