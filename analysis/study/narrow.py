@@ -123,7 +123,7 @@ def scores(
 ) -> torch.Tensor:
     """Scores `(N, y, x)`, high where a method or one of CONTROLS finds the pixels that matter.
 
-    Relevance is ranked by the parameter `ranking`, methods without a sign by their magnitude (`baselines.reading`). "average" is the mean of the
+    Relevance is ranked by the parameter `ranking`, methods without a sign by magnitude. "average" is the mean of the
     other images' maps by the parameter `composite`.
     """
     if method in CONTROLS:
