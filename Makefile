@@ -16,10 +16,10 @@ help: ## show this list
 	@echo "  Variables:    PROFILE (smoke, demo, lfw), DATA (your image folders), PYTHON"
 
 book: $(STAMP) ## the paper with PROFILE, into _build/PROFILE/html/index.html
-	@$(RUN) -m analysis book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
+	@$(RUN) -m report book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
 pdf: $(STAMP) ## the same, and its PDF, which the book has anyway where Chromium is installed
-	@$(RUN) -m analysis pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
+	@$(RUN) -m report pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
 test: $(STAMP) ## all tests, those in a browser too where Chromium is installed
 	@$(RUN) -m pytest
@@ -27,8 +27,8 @@ test: $(STAMP) ## all tests, those in a browser too where Chromium is installed
 bench: $(STAMP) ## speed and accuracy beside other libraries, into _build/bench
 	@$(RUN) -m benchmarks
 
-lint: $(STAMP) ## style and common mistakes
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+lint: $(STAMP) ## style, common mistakes, types, and which package may import which
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && .venv/bin/lint-imports && $(RUN) -m pyright
 
 lock: $(STAMP) ## requirements.lock and environment.yml from pyproject.toml
 	@$(RUN) -m pip install -q uv

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from analysis.faces import make_faces, make_objects
-from analysis.faces.objects import CLASSES
+from faces import make_faces, make_objects
+from faces.objects import CLASSES
 
 SIZE, THREADS, REPEATS = 64, 2, 5
 TARGET = 300  # faces per second

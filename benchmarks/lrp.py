@@ -48,10 +48,10 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 from torch import Tensor, nn
 from zennit import composites, rules, types
 
-from analysis import models, training
-from analysis.faces import make_objects
 from analysis.lrp import LRP
-from analysis.memory import keep_heap
+from faces import make_objects
+from study import training, vgg
+from study.memory import keep_heap
 
 RESULT, TABLES = Path("_build/bench/lrp.json"), Path("_build/bench/lrp.md")
 PARTS = ("table", "scaling", "agreement", "precision", "gpu")
@@ -71,12 +71,12 @@ HEADS = 10
 LIBRARIES = ("own", "own accurate", "zennit", "zennit channels_last")  # whose float32 errors are measured
 
 
-def network(quick: bool, classes: int = 1000) -> models.VGG16:
+def network(quick: bool, classes: int = 1000) -> vgg.VGG16:
     width, size = (0.125, 64) if quick else (1.0, 224)
-    return models.vgg16(classes, width=width, size=size, seed=0).eval()
+    return vgg.vgg16(classes, width=width, size=size, seed=0).eval()
 
 
-def pixels(count: int, model: models.VGG16, seed: int = 0) -> Tensor:
+def pixels(count: int, model: vgg.VGG16, seed: int = 0) -> Tensor:
     size = model.architecture.size
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
@@ -204,7 +204,7 @@ def _rounds(heap: str, calls: dict, rounds: int, maps: dict, layouts: dict) -> l
     ]
 
 
-def _laid_out(model: models.VGG16, layout: torch.memory_format) -> models.VGG16:
+def _laid_out(model: vgg.VGG16, layout: torch.memory_format) -> vgg.VGG16:
     copied = copy.deepcopy(model)
     copied.features.to(memory_format=layout)
     return copied
@@ -219,9 +219,9 @@ def _plain(model: nn.Module, images: Tensor) -> None:
         model(images)
 
 
-def _heads(model: models.VGG16, count: int) -> tuple[nn.Sequential, list[nn.Sequential]]:
+def _heads(model: vgg.VGG16, count: int) -> tuple[nn.Sequential, list[nn.Sequential]]:
     """All but the last layer, and as many fresh last layers with 40 classes."""
-    whole = models.sequential(model)
+    whole = vgg.sequential(model)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return whole[:-1], [nn.Sequential(nn.Linear(whole[-1].in_features, 40)) for _ in range(count)]
@@ -269,7 +269,7 @@ def scaling(quick: bool, rounds: int) -> dict:
 
 def images(quick: bool, count: int) -> dict:
     """Streams `count` images through a narrow VGG-16 into a file."""
-    model = models.vgg16(40, width=0.25, size=64 if quick else 112, seed=0).eval()
+    model = vgg.vgg16(40, width=0.25, size=64 if quick else 112, seed=0).eval()
     size = model.architecture.size
     engine = own(model, "epsilon_plus")
     engine.explain(pixels(16, model), torch.arange(16))
@@ -343,9 +343,9 @@ def agreement(quick: bool) -> dict:
     return {"size": 64 if quick else 224, "size_float32": size, "composites": found}
 
 
-def _biased(size: int, seed: int, quick: bool) -> tuple[models.VGG16, Tensor]:
+def _biased(size: int, seed: int, quick: bool) -> tuple[vgg.VGG16, Tensor]:
     """A network with biases that are not 0, as fresh ones have, and an image."""
-    model = models.vgg16(10, width=0.125 if quick else 1.0, size=size, hidden=256, seed=seed).eval()
+    model = vgg.vgg16(10, width=0.125 if quick else 1.0, size=size, hidden=256, seed=seed).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in model.modules():
@@ -365,7 +365,7 @@ def precision(quick: bool) -> dict:
     faces = torch.from_numpy(objects.pixels.values)
     order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(0))
     held, used = order[:64], order[64:]
-    model = models.vgg16(int(labels.max()) + 1, width=0.25, size=size, batch_norm=True, seed=0)
+    model = vgg.vgg16(int(labels.max()) + 1, width=0.25, size=size, batch_norm=True, seed=0)
     training.fit(
         model,
         faces[used],
@@ -378,8 +378,8 @@ def precision(quick: bool) -> dict:
         progress=False,
     )
     accuracy = training.accuracy(model, faces[held], labels[held])
-    model = models.merge_batch_norm(model)
-    x, targets = models.normalise(faces[held]), labels[held]
+    model = vgg.merge_batch_norm(model)
+    x, targets = vgg.normalise(faces[held]), labels[held]
     found = {}
     for name in COMPOSITES:
         full = own(model, name).explain(x, targets).relevance
@@ -439,9 +439,9 @@ def _gpu_seconds(call: Callable[[], object], rounds: int) -> float:
     return statistics.median(seconds)
 
 
-def _multiply_adds(model: models.VGG16, image: Tensor) -> list[int]:
+def _multiply_adds(model: vgg.VGG16, image: Tensor) -> list[int]:
     counts = []
-    for layer in models.sequential(model):
+    for layer in vgg.sequential(model):
         with torch.no_grad():
             image = layer(image)
         if isinstance(layer, nn.Conv2d):

@@ -28,7 +28,7 @@ seeds = None
 ```
 
 ```{code-cell} ipython3
-from analysis import params
+from study import parameters as params
 parameters = params.from_notebook(globals())
 ```
 """
@@ -58,18 +58,15 @@ class Project:
 
     def __init__(self, root: Path):
         self.root = root
-        shutil.copytree(
-            ROOT / "analysis", root / "analysis", ignore=shutil.ignore_patterns("__pycache__", "study")
-        )
+        for name in ("analysis", "report", "study"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("profiles", "book/_static"):
             shutil.copytree(ROOT / name, root / name)
         for name in ("_config.yml", "requirements.lock", "book/references.bib"):
             shutil.copy(ROOT / name, root / name)
         (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: book/first\n")
-        (root / "analysis" / "study").mkdir()
-        (root / "analysis" / "study" / "__init__.py").write_text(STUDY)
-        (root / "analysis" / "study" / "networks.py").touch()
-        (root / "analysis" / "multiverse.py").write_text(LEDGER)
+        (root / "study" / "__init__.py").write_text(STUDY)
+        (root / "study" / "multiverse.py").write_text(LEDGER)
         self.section("index", "# Front\n\nSee [the first](first.md).\n")
         self.section("first", "# First\n\n```{code-cell} ipython3\nprint(parameters.seeds)\n```\n")
 
@@ -78,7 +75,7 @@ class Project:
         (self.root / "book" / f"{name}.md").write_text(HEADER + title + "\n" + parameters + rest)
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "analysis", *arguments]
+        command = [sys.executable, "-m", "report", *arguments]
         return subprocess.Popen(
             command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -106,7 +103,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def smoke_book():
     """The folder of the smoke book's pages; built if it is not there or not current."""
-    command = [sys.executable, "-m", "analysis", "book", "--profile", "smoke"]
+    command = [sys.executable, "-m", "report", "book", "--profile", "smoke"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return ROOT / "_build" / "smoke" / "html"

@@ -1,0 +1,115 @@
+"""Execute one section through papermill."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import psutil
+from papermill.exceptions import PapermillExecutionError
+
+from report.sections import Section
+from study.parameters import ROOT
+
+
+class SectionFailed(RuntimeError):
+    """A cell raised; the message holds its source and the traceback."""
+
+
+def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[str, float]:
+    """Execute a section, injecting `parameters`, and write the executed notebook, whole or not at all.
+
+    Progress bars and warnings of the kernel go to this process's standard error as they come.
+
+    Returns:
+        `seconds` and `peak_memory_mb` (resident memory of the kernel and its workers, sampled, with those of sections
+        that run side by side).
+
+    Raises:
+        SectionFailed: a cell raised. The notebook as far as it got is kept as `<section>.failed.ipynb`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source, failed = target.with_suffix(".source.ipynb"), target.with_suffix(".failed.ipynb")
+    partial = target.with_suffix(".partial.ipynb")
+    nbformat.write(section.notebook(), source)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log file needs no lively progress bars
+    # notebooks show plain bars on purpose; a warning that others would need a package helps nobody
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
+    start = time.monotonic()
+    try:
+        with _PeakMemory() as memory:
+            papermill.execute_notebook(
+                source, partial, parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
+                stderr_file=sys.stderr, request_save_on_cell_execute=False,
+                extra_arguments=["--log-level=CRITICAL"],
+            )  # fmt: skip
+    except PapermillExecutionError as error:
+        os.replace(partial, failed)
+        raise SectionFailed(_describe(section, error, failed)) from None
+    finally:
+        source.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    _tidy(partial)
+    os.replace(partial, target)
+    return {"seconds": round(time.monotonic() - start, 1), "peak_memory_mb": round(memory.peak / 2**20)}
+
+
+def _describe(section: Section, error: PapermillExecutionError, failed: Path) -> str:
+    line = "-" * 78
+    trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))  # its colours
+    return (
+        f"{section.source.relative_to(ROOT)}: a cell failed with {error.ename}: {error.evalue}\n"
+        f"{line}\n{error.source}\n{line}\n{trace}\n{line}\n"
+        f"The notebook as far as it got: {failed}"
+    )
+
+
+def _tidy(path: Path) -> None:
+    """Drop what differs between equal runs (times, folders of this machine) and progress bars."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        if cell.cell_type == "code":
+            cell.outputs = [
+                out for out in cell.outputs if not (out.output_type == "stream" and "\r" in out.text)
+            ]
+    nbformat.write(notebook, path)
+
+
+class _PeakMemory:
+    """The most resident memory that all descendants of this process held together, in bytes, while active."""
+
+    def __init__(self, interval: float = 0.25):
+        self.peak = 0
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._stop.wait(self._interval):
+            total = 0
+            for child in me.children(recursive=True):
+                try:
+                    total += child.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.peak = max(self.peak, total)

@@ -1,0 +1,23 @@
+"""Figures of the paper: one look, captions that Sphinx numbers, text alternatives, data to download."""
+
+from report.figures.charts import bars, curves, heatmap, intervals, scatter, specification
+from report.figures.explorer import explorer
+from report.figures.images import image_grid, map_image
+from report.figures.show import MIME, Figure, show
+from report.figures.theme import PALETTE
+
+__all__ = [
+    "MIME",
+    "PALETTE",
+    "Figure",
+    "bars",
+    "curves",
+    "explorer",
+    "heatmap",
+    "image_grid",
+    "intervals",
+    "map_image",
+    "scatter",
+    "show",
+    "specification",
+]

@@ -1,0 +1,381 @@
+"""Do the intervals cover and the tests keep their level? Simulated studies with a known truth, and power.
+
+Every rate comes from the functions that the study itself uses, applied to simulated data in which people,
+images, networks and their combinations vary by known amounts.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.special import ndtr
+from statsmodels.stats.proportion import proportion_confint
+
+from analysis import correction, permutation, transfer
+from analysis import inference as bootstrap
+from analysis.inference import Estimate, Statistic
+
+CHUNK = 250  # experiments that share their bootstrap draws
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Network:
+    """Coordinates of a simulated network."""
+
+    pretraining: str
+    task: str
+    seed: int
+    run: int = 0
+
+
+@dataclass(frozen=True)
+class Design:
+    """A simulated study: 2 pretrainings x 2 tasks x `seeds` networks, `people` x `images` images."""
+
+    seeds: int = 3
+    people: int = 40
+    images: int = 3
+
+    @property
+    def networks(self) -> list[Network]:
+        """The grid."""
+        families = [(p, t) for p in ("objects", "faces") for t in ("gender", "identity")]
+        return [Network(p, t, seed) for p, t in families for seed in range(self.seeds)]
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Person of every image, `(N,)`."""
+        return np.repeat(np.arange(self.people), self.images)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Standard deviations of the normal effects that add up to a network's score on an image."""
+
+    person: float = 0.3
+    image: float = 0.5
+    person_by_family: float = 0.2
+    image_by_family: float = 0.2
+    network: float = 0.06
+    network_by_person: float = 0.2
+    residual: float = 0.5
+
+
+VARIATIONS = {
+    "all vary": Variation(),
+    "networks vary most": Variation(0.2, 0.3, 0.05, 0.1, 0.5, 0.1, 0.5),
+    "people vary most": Variation(0.5, 0.5, 0.3, 0.3, 0.05, 0.1, 0.5),
+    "only noise": Variation(0, 0, 0, 0, 0, 0, 1),
+}
+
+
+def scores(design: Design, variation: Variation, experiments: int, seed: int) -> np.ndarray:
+    """Scores `(E, M, N)` of E independent simulated studies; the true mean of every family is 0."""
+    rng = np.random.default_rng(seed)
+    person, family = design.groups, np.repeat(np.arange(4), design.seeds)
+    m, n = len(family), len(person)
+    total = np.zeros((experiments, m, n))
+    for sd, shape, models, images in (
+        (variation.person, (1, design.people), np.zeros(m, int), person),
+        (variation.image, (1, n), np.zeros(m, int), np.arange(n)),
+        (variation.person_by_family, (4, design.people), family, person),
+        (variation.image_by_family, (4, n), family, np.arange(n)),
+        (variation.network, (m, 1), np.arange(m), np.zeros(n, int)),
+        (variation.network_by_person, (m, design.people), np.arange(m), person),
+        (variation.residual, (m, n), np.arange(m), np.arange(n)),
+    ):
+        if sd:
+            total += sd * rng.standard_normal((experiments, *shape))[:, models][:, :, images]
+    return total
+
+
+def correct(values: np.ndarray, variation: Variation, accuracy: float) -> np.ndarray:
+    """Scores turned into hits (0.0 or 1.0) with a true rate of `accuracy`."""
+    total = np.sqrt(sum(sd**2 for sd in vars(variation).values()))
+    return (values > stats.norm.ppf(1 - accuracy) * total).astype(float)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Transfer in a simulated study. A pair's expected gain is `share[relation]` times the own gain of 0.2.
+
+    The other fields are standard deviations: of the own gain over target networks and over images, of what a
+    source or a target does to all pairs, of a single pair, and of single measurements.
+    """
+
+    share: dict[str, float]
+    gain_network: float = 0.03
+    gain_image: float = 0.15
+    source: float = 0.02
+    target: float = 0.02
+    pair: float = 0.01
+    residual: float = 0.2
+
+
+GAIN = 0.2
+
+
+def performances(design: Design, pairs: Pairs, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Performance `(M, M, N)` and control `(M, N)` of one simulated study, as in `transfer.gains`."""
+    rng = np.random.default_rng(seed)
+    relations = transfer.relations(design.networks)
+    m, n = len(relations), len(design.groups)
+    share = np.vectorize(lambda name: 1.0 if name == "self" else pairs.share[name])(relations)
+    own = (
+        GAIN
+        + pairs.gain_network * rng.standard_normal((m, 1))
+        + pairs.gain_image
+        * (rng.standard_normal(n) + rng.standard_normal(design.people)[design.groups])
+        / 2**0.5
+    )
+    others = (
+        pairs.source * rng.standard_normal((m, 1))
+        + pairs.target * rng.standard_normal(m)
+        + pairs.pair * rng.standard_normal((m, m))
+    ) * (relations != "self")
+    control = 0.5 + pairs.residual * rng.standard_normal((m, n))
+    noise = pairs.residual * rng.standard_normal((m, m, n))
+    return 0.5 + share[..., None] * own + others[..., None] + noise, control
+
+
+# ------------------------------------------------------------ coverage of intervals
+
+
+def combined(statistic: Statistic, groups: np.ndarray, strata: np.ndarray, seed: int) -> tuple:
+    """What the study uses: `bootstrap.infer`."""
+    return bootstrap.infer(statistic, groups, strata, n=RESAMPLES, seed=seed).interval()
+
+
+def percentile(
+    statistic: Statistic, groups: np.ndarray, strata: np.ndarray, seed: int, within: bool = False
+) -> tuple:
+    """The usual bootstrap: people and networks both redrawn, percentiles of the outcomes."""
+    people = bootstrap.image_weights(groups, RESAMPLES, seed, within=within)
+    networks = bootstrap.model_weights(strata, RESAMPLES, seed + 1)
+    return bootstrap.interval(statistic(people, networks))
+
+
+def percentile_within(statistic: Statistic, groups: np.ndarray, strata: np.ndarray, seed: int) -> tuple:
+    """The same, with each person's images redrawn as well."""
+    return percentile(statistic, groups, strata, seed, within=True)
+
+
+METHODS: dict[str, Callable[..., tuple]] = {
+    "combined": combined,
+    "percentile": percentile,
+    "percentile, images redrawn": percentile_within,
+}
+
+
+def contrasts(design: Design) -> dict[str, np.ndarray]:
+    """Weights `(M,)` of the networks in the simulated statistics."""
+    family = np.repeat(np.arange(4), design.seeds)
+    return {
+        "one family": np.where(family == 0, 1, 0) / design.seeds,
+        "all families": np.full(len(family), 1 / len(family)),
+        "difference of pretrainings": np.where(family < 2, 1, -1) / (2 * design.seeds),
+    }
+
+
+def coverage(
+    designs: Iterable[Design],
+    *,
+    experiments: int = 1000,
+    methods: Sequence[str] = tuple(METHODS),
+    accuracy: float | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How often 95 % intervals for means of scores contain the truth: one row per design, statistic, method.
+
+    With `accuracy` the scores are hits and misses at that rate. Columns: variation, statistic, seeds, people,
+    method, and those of `rate`.
+    """
+    rows = []
+    for design in designs:
+        strata, _ = transfer.resampling(design.networks)
+        for name, variation in VARIATIONS.items():
+            hits: dict[tuple[str, str], list[np.ndarray]] = {}
+            for chunk_seed, size in _chunks(experiments, seed):
+                values = scores(design, variation, size, chunk_seed)
+                if accuracy is not None:
+                    values = correct(values, variation, accuracy)
+                for statistic, weights in contrasts(design).items():
+                    truth = 0 if accuracy is None else accuracy * round(weights.sum())
+                    for method in methods:
+                        low, high = METHODS[method](
+                            _means(values, weights), design.groups, strata, chunk_seed
+                        )
+                        hits.setdefault((statistic, method), []).append((low <= truth) & (truth <= high))
+            rows += [
+                {"variation": name, "statistic": statistic}
+                | {"seeds": design.seeds, "people": design.people, "method": method}
+                | rate(np.concatenate(hit))
+                for (statistic, method), hit in hits.items()
+            ]
+    return pd.DataFrame(rows)
+
+
+def pair_coverage(
+    designs: Iterable[Design],
+    *,
+    experiments: int = 1000,
+    share: dict[str, float] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The same for transfer: of each relation, of contrasts of relations, and of all asymmetries at once.
+
+    `share` `{relation: transfer}` is the truth, by default 0.9, 0.6, 0.4 and 0.2 for seed, task, pretraining
+    and both. True asymmetries are 0, so 1 - coverage of "asymmetry, all at once" is the chance of any false
+    asymmetry.
+    """
+    share = share or {"seed": 0.9, "task": 0.6, "pretraining": 0.4, "both": 0.2}
+    rows = []
+    for design in designs:
+        hits: dict[str, list[bool]] = {}
+        for experiment in range(experiments):
+            performance, control = performances(design, Pairs(share), seed + experiment)
+            options = {"n": RESAMPLES // 4, "seed": experiment}
+            gain, own = transfer.gains(performance, control)
+            found = transfer.by_relation(gain, design.networks, design.groups, scale=own, **options)
+            for name, estimate in found.items():
+                hits.setdefault(f"transfer, {name}", []).append(_covers(estimate.interval(), share[name]))
+            contrast = transfer.relation_contrast(
+                gain, design.networks, design.groups, "task", "pretraining", scale=own, **options
+            )
+            difference = share["task"] - share["pretraining"]
+            hits.setdefault("transfer, task minus pretraining", []).append(
+                _covers(contrast.interval(), difference)
+            )
+            asymmetry = transfer.asymmetry(performance, control, design.networks, design.groups, **options)
+            hits.setdefault("asymmetry, all at once", []).append(
+                _covers(asymmetry.estimate.simultaneous(), 0)
+            )
+        rows += [
+            {"statistic": name, "seeds": design.seeds, "people": design.people} | rate(np.array(hit))
+            for name, hit in hits.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+# ------------------------------------------------------------ false positives of tests
+
+
+def false_positives(
+    design: Design, *, experiments: int = 1000, alpha: float = 0.05, seed: int = 0
+) -> pd.DataFrame:
+    """How often tests find at level `alpha` what is not there. Columns: test, null, and those of `rate`."""
+    rng = np.random.default_rng(seed)
+    outcomes: dict[tuple[str, str], list[bool]] = {}
+
+    def note(test: str, null: str, p: float) -> None:
+        outcomes.setdefault((test, null), []).append(p < alpha)
+
+    for k in range(experiments):
+        for null, draw in (
+            ("normal", rng.standard_normal),
+            ("skewed", lambda n: rng.exponential(size=n) - 1),
+        ):
+            difference = draw(design.people)[design.groups] + draw(len(design.groups))
+            p = permutation.sign_flip(difference, design.groups, n=999, seed=k)
+            note("sign flip", f"{null} differences of people and images", p)
+        pretraining, task = ([getattr(m, name) for m in design.networks] for name in ("pretraining", "task"))
+        node = rng.standard_normal(len(task))
+        same_task = np.equal.outer(task, task)
+        likeness = node[:, None] + node + 2 * same_task + rng.standard_normal((len(task),) * 2)
+        _, p = permutation.label_swap(likeness, pretraining, task, n=999, seed=k)
+        note("label swap", "tasks differ, pretrainings do not", p)
+    for chunk_seed, size in _chunks(experiments, seed):
+        for null, variation in VARIATIONS.items():
+            values = scores(design, variation, size, chunk_seed)
+            strata, _ = transfer.resampling(design.networks)
+            weights = contrasts(design)["difference of pretrainings"]
+            estimate = bootstrap.infer(
+                _means(values, weights), design.groups, strata, n=RESAMPLES, seed=chunk_seed
+            )
+            for p in estimate.p():
+                note("difference", null, p)
+            margin = float(np.median(estimate.se) * 4)
+            for k in range(size):
+                shifted = Estimate(estimate[k].value + margin, *list(vars(estimate[k]).values())[1:])
+                note(
+                    "equivalence",
+                    f"{null}, difference at the margin",
+                    correction.equivalence(shifted, margin).p,
+                )
+    return pd.DataFrame(
+        [{"test": test, "null": null} | rate(np.array(hit)) for (test, null), hit in outcomes.items()]
+    )
+
+
+# ------------------------------------------------------------ power
+
+
+def power(
+    estimate: Estimate,
+    effect: float,
+    *,
+    people: tuple[int, int],
+    seeds: tuple[int, int],
+    alpha: float = 0.05,
+) -> float:
+    """Chance that a study of another size finds a true `effect`, given the variances of this study's
+    `estimate`.
+
+    `people` and `seeds` are (in this study, in the planned one). The variance from people falls with their
+    number, that from networks with the seeds, that from both with the product; with few seeds the variance
+    itself is uncertain and the critical value larger. Two-sided test at level `alpha`. ValueError for a
+    single seed, or an estimate that is not from people and networks.
+    """
+    if estimate.parts.shape != (3,):
+        raise ValueError("power needs one estimate with variances from people, networks and both")
+    if min(*people, *seeds) < 2:
+        raise ValueError(f"at least 2 people and 2 seeds, not {min(people)} and {min(seeds)}")
+    fewer = np.array([people[0] / people[1], seeds[0] / seeds[1]])
+    parts = estimate.parts * [*fewer, fewer.prod()]
+    networks = estimate.df[1] * (seeds[1] - 1) / (seeds[0] - 1)
+    df = np.array([people[1] - 1, networks, (people[1] - 1) * networks])
+    planned = Estimate(np.array(0.0), parts.sum(), parts, df)
+    if planned.se == 0:
+        return float(effect != 0)
+    critical = planned.interval(1 - alpha)[1] / planned.se
+    shift = effect / planned.se
+    # The estimated standard error varies around the true one; each part of its square like chi-squared / df.
+    rng = np.random.default_rng(0)
+    share = parts / parts.sum()
+    estimated = np.sqrt((share[:, None] * rng.chisquare(df[:, None], (3, 20000)) / df[:, None]).sum(0))
+    return float((ndtr(shift - critical * estimated) + ndtr(-shift - critical * estimated)).mean())
+
+
+# ------------------------------------------------------------ helpers
+
+
+def rate(hits: np.ndarray) -> dict[str, float]:
+    """`experiments`, `rate` and its 95 % Wilson interval `rate_low`, `rate_high`."""
+    low, high = proportion_confint(int(hits.sum()), len(hits), method="wilson")
+    return {"experiments": len(hits), "rate": float(hits.mean()), "rate_low": low, "rate_high": high}
+
+
+def _means(values: np.ndarray, weights: np.ndarray) -> Statistic:
+    """The statistic `(B, E)` of E studies `(E, M, N)`: a weighted sum over networks of means over images."""
+
+    def statistic(w: np.ndarray, v: np.ndarray) -> np.ndarray:
+        if len(v) == 1:
+            return w @ np.tensordot(weights * v[0], values, (0, 1)).T
+        if len(w) == 1:
+            return (weights * v) @ (values @ w[0]).T
+        return np.einsum("bm,emb->be", weights * v, values @ w.T)
+
+    return statistic
+
+
+def _covers(interval: tuple[np.ndarray, np.ndarray], truth: float) -> bool:
+    low, high = interval
+    return bool(np.all((low <= truth) & (truth <= high)))
+
+
+def _chunks(experiments: int, seed: int) -> Iterator[tuple[int, int]]:
+    for k, start in enumerate(range(0, experiments, CHUNK)):
+        yield seed + k, min(CHUNK, experiments - start)

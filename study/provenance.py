@@ -1,0 +1,134 @@
+"""What made a result: the code it depends on, the versions, the machine, the commit."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from study.parameters import ROOT
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "xarray",
+    "zarr",
+    "rsatoolbox",
+    "captum",
+    "altair",
+)
+# A result depends on these only through its parameters and the keys of what it was made from, which its key holds
+# already: editing them recomputes only the results that name them.
+APART = frozenset(
+    {"faces", "study"}
+    | {
+        f"study.{name}"
+        for name in ("parameters", "store", "provenance", "parallel", "grid", "stimuli", "networks")
+    }
+)
+OURS = ("analysis", "faces", "study", "report")
+
+
+def digest(value: Any) -> str:
+    """A short stable hash of anything JSON can hold (tuples count as lists)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+@cache
+def code(*modules: str, apart: frozenset[str] = APART) -> str:
+    """Hash of the named modules and of everything of ours they import, except what is `apart`.
+
+    Comments, docstrings and formatting do not count, so editing those recomputes nothing.
+    """
+    seen: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and (found := _module(name)):
+            seen[name], imports = found
+            waiting += [module for module in imports if module not in apart]
+    return digest(sorted(seen.items()))
+
+
+@cache
+def _module(name: str) -> tuple[str, list[str]] | None:
+    """Hash of a module's code and the modules of ours it imports; None if there is no such module."""
+    path = _source(name)
+    if path is None:
+        return None
+    tree = _without_docstrings(ast.parse(path.read_text()))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return digest(ast.dump(tree)), imports(tree, package)
+
+
+def _source(name: str) -> Path | None:
+    path = ROOT.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def imports(tree: ast.AST, package: str) -> list[str]:
+    """Modules of ours imported by code that stands in `package`."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            names.append(module)
+            names += [f"{module}.{alias.name}" for alias in node.names]
+    return [name for name in names if name.split(".")[0] in OURS]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+            and body
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = body[1:]
+    return tree
+
+
+@cache
+def commit() -> str:
+    """The git commit of the project, with '+' if tracked files differ from it; 'unknown' outside git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        ).stdout
+
+    try:
+        dirty = git("status", "--porcelain", "--untracked-files=no").strip()
+        return git("rev-parse", "HEAD").strip() + ("+" if dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Versions and machine, for manifests."""
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,217 @@
+"""VGG-16, exactly as torchvision has it, and narrower or smaller-input versions of the same topology.
+
+Simonyan & Zisserman (2015), "Very deep convolutional networks for large-scale image recognition",
+configuration D; module names, initialisation and outputs as in `torchvision.vgg.vgg16` and `vgg16_bn`.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+# Channels of the thirteen convolutions at full width; 0 stands for a 2 x 2 max-pool.
+LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
+# Inputs of the linear layers at full size: the first has 512 channels of 7 x 7, the others 4096 units.
+FLATTENED = 512 * 7 * 7
+HIDDEN = 4096
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What it takes to build a VGG-16 of the same shape; raises ValueError naming a field out of range."""
+
+    classes: int
+    width: float = 1.0
+    size: int = 224
+    hidden: int = HIDDEN
+    batch_norm: bool = False
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("classes", 1), ("size", 32), ("hidden", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+                raise ValueError(f"{name} is {value!r}; it must be an integer of at least {smallest}")
+        if not 0 < self.width <= 4:
+            raise ValueError(f"width is {self.width!r}; it multiplies the channels and must be in (0, 4]")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout!r}; it is a probability in [0, 1)")
+
+
+class VGG16(nn.Module):
+    """VGG-16: `features` (13 convolutions), `avgpool`, `classifier` (3 linear layers).
+
+    Build one with `vgg16`, which also initialises it. Input `(N, 3, size, size)` float32 as `normalise`
+    gives it; output `(N, classes)` float32 logits. `architecture` says how it was built.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        layers: list[nn.Module] = []
+        channels = 3
+        for full in LAYERS:
+            if full == 0:
+                layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+                continue
+            out = max(1, round(full * architecture.width))
+            layers.append(nn.Conv2d(channels, out, kernel_size=3, padding=1))
+            if architecture.batch_norm:
+                layers.append(nn.BatchNorm2d(out))
+            layers.append(nn.ReLU())
+            channels = out
+        side = min(7, architecture.size // 32)
+        self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d((side, side))
+        self.classifier = nn.Sequential(
+            nn.Linear(channels * side * side, architecture.hidden),
+            nn.ReLU(),
+            nn.Dropout(architecture.dropout),
+            nn.Linear(architecture.hidden, architecture.hidden),
+            nn.ReLU(),
+            nn.Dropout(architecture.dropout),
+            nn.Linear(architecture.hidden, architecture.classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(torch.flatten(self.avgpool(self.features(images)), 1))
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """`pixels` `(N, 3, H, W)` or `(3, H, W)`, R, G, B in 0..255, uint8 or float, to float32 network input.
+
+    Subtracts ImageNet's mean colour and divides by its standard deviation, as torchvision's weights expect.
+    Raises ValueError for another shape, for values outside 0..255 and for values that are not finite.
+    """
+    if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3:
+        raise ValueError(f"pixels have shape {tuple(pixels.shape)}; expected (N, 3, H, W) or (3, H, W)")
+    if pixels.dtype != torch.uint8:
+        if not pixels.is_floating_point():
+            raise ValueError(f"pixels are {pixels.dtype}; expected uint8 or float values in 0..255")
+        if pixels.numel() and not (pixels.min() >= 0 and pixels.max() <= 255):
+            raise ValueError("pixels hold values outside 0..255 or not finite; were they normalised already?")
+    mean = torch.tensor(MEAN, device=pixels.device).view(3, 1, 1) * 255
+    std = torch.tensor(STD, device=pixels.device).view(3, 1, 1) * 255
+    return (pixels.float() - mean) / std
+
+
+def vgg16(
+    classes: int,
+    *,
+    width: float = 1.0,
+    size: int = 224,
+    hidden: int | None = None,
+    batch_norm: bool = False,
+    dropout: float = 0.5,
+    seed: int = 0,
+) -> VGG16:
+    """A freshly initialised VGG-16 in training mode; the same arguments give the same weights.
+
+    `width` multiplies the channels, and `hidden` (units of the two hidden linear layers, 4096 * width
+    unless told). `size` is the side of the square input in pixels, at least 32; 224 is torchvision's.
+    Initial weights as torchvision's: convolutions Kaiming normal over fan-out (He et al. 2015), biases 0,
+    linear layers normal with standard deviation 0.01, or more where a smaller network gives them fewer
+    inputs, so that the signal passes as strongly as at full size. Raises ValueError naming an argument out
+    of range.
+    """
+    hidden = max(1, round(HIDDEN * width)) if hidden is None else hidden
+    model = empty(Architecture(classes, width, size, hidden, batch_norm, dropout))
+    generator = torch.Generator().manual_seed(seed)
+    for layer in model.features:
+        _initialise_feature(layer, generator)
+    for index, layer in enumerate(model.classifier):
+        _initialise_linear(layer, index, generator)
+    return model.train()
+
+
+def empty(architecture: Architecture) -> VGG16:
+    """A VGG16 whose weights are allocated but not set, for the caller to fill. Draws no random numbers."""
+    with torch.device("meta"):
+        model = VGG16(architecture)
+    return model.to_empty(device="cpu")
+
+
+def merge_batch_norm(model: VGG16) -> VGG16:
+    """A new network in evaluation mode with each batch norm folded into the convolution before it.
+
+    Its outputs are those of `model.eval()` up to rounding. Without batch norm it is a plain copy.
+    """
+    merged = empty(dataclasses.replace(model.architecture, batch_norm=False))
+    layers = [layer for layer in copy.deepcopy(model.features).eval() if not isinstance(layer, nn.ReLU)]
+    convolutions = (layer for layer in merged.features if isinstance(layer, nn.Conv2d))
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, nn.Conv2d):
+            fused = fuse_conv_bn_eval(layer, following) if isinstance(following, nn.BatchNorm2d) else layer
+            next(convolutions).load_state_dict(fused.state_dict())
+    merged.classifier.load_state_dict(model.classifier.state_dict())
+    return merged.eval()
+
+
+def sequential(model: VGG16) -> nn.Sequential:
+    """The same network, sharing the weights, as one flat list: features, avgpool, flatten, classifier."""
+    return nn.Sequential(*model.features, model.avgpool, nn.Flatten(), *model.classifier).train(
+        model.training
+    )
+
+
+def new_head(model: VGG16, classes: int, seed: int) -> VGG16:
+    """A copy of `model` whose last linear layer is fresh, for `classes` classes; all else is as it was."""
+    return _fresh_classifier(model, classes, seed, lambda index: index == len(model.classifier) - 1)
+
+
+def reset_classifier(model: VGG16, classes: int, seed: int) -> VGG16:
+    """A copy of `model` whose three linear layers are fresh, the last one for `classes` classes."""
+    return _fresh_classifier(model, classes, seed, lambda index: True)
+
+
+def randomise(model: VGG16, seed: int) -> VGG16:
+    """A network of the same shape that has learned nothing: the control of Adebayo et al. (2018).
+
+    Each layer's weights are drawn from a normal distribution with mean 0 and the root mean square of that
+    layer's weights in `model`; biases are 0, so that the input alone decides which units are active.
+    Raises ValueError for a network with batch norm: merge it first.
+    """
+    if model.architecture.batch_norm:
+        raise ValueError("the network has batch norm, whose statistics fit its weights; merge it first")
+    generator = torch.Generator().manual_seed(seed)
+    random = empty(model.architecture)
+    with torch.no_grad():
+        for drawn, learned in zip(random.parameters(), model.parameters(), strict=True):
+            if learned.ndim == 1:
+                drawn.zero_()
+            else:
+                drawn.normal_(0, learned.square().mean().sqrt().item(), generator=generator)
+    return random.eval()
+
+
+def _fresh_classifier(model: VGG16, classes: int, seed: int, is_fresh: Callable[[int], bool]) -> VGG16:
+    result = empty(dataclasses.replace(model.architecture, classes=classes))
+    result.features.load_state_dict(model.features.state_dict())
+    generator = torch.Generator().manual_seed(seed)
+    for index, (layer, old) in enumerate(zip(result.classifier, model.classifier, strict=True)):
+        if is_fresh(index):
+            _initialise_linear(layer, index, generator)
+        else:
+            layer.load_state_dict(old.state_dict())
+    return result.train(model.training)
+
+
+def _initialise_feature(layer: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm2d):
+        layer.reset_parameters()
+
+
+def _initialise_linear(layer: nn.Module, index: int, generator: torch.Generator) -> None:
+    if isinstance(layer, nn.Linear):
+        full_inputs = FLATTENED if index == 0 else HIDDEN
+        deviation = 0.01 * (full_inputs / layer.in_features) ** 0.5
+        nn.init.normal_(layer.weight, 0, deviation, generator=generator)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,125 @@
+"""Every claim under every choice: what is recomputed, how far verdicts hold, and when a stored multiverse counts."""
+
+import pandas as pd
+import pytest
+from test_study import TINY
+
+from report import prose
+from study import Study, archive, certainty, claims, multiverse
+from study import parameters as params
+from study.parameters import ParameterError
+from study.store import Store
+
+CHOICES = {
+    "measure": ["accuracy", "probability"],
+    "ranking": ["positive", "absolute"],
+    "likeness": ["overlap"],
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    changes = TINY | {"multiverse": CHOICES, "multiverse_resamples": 150, "calibration_experiments": 20}
+    return Study(params.load("smoke", **changes), tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def table(tiny):
+    return multiverse.analyses(tiny)
+
+
+def test_every_claim_is_recomputed_under_the_choices_it_depends_on(table):
+    counts = table.claim.value_counts().to_dict()
+    # C3 has one choice more, the likeness of maps, whose list leaves the study's own value out.
+    assert counts == {"C1": 1, "C2": 4, "C3": 8, "C4": 4, "C5": 4, "C6": 4, "C7": 4, "C8": 1}
+    assert table.groupby("claim").is_default.sum().eq(1).all()
+    estimates = table[table.claim == "C2"].set_index(["measure", "ranking"]).estimate
+    assert estimates.nunique() == 4
+
+
+def test_the_default_analysis_is_the_ledgers(tiny, table):
+    ours = table[table.is_default].set_index("claim")
+    for record in claims.ledger(tiny):
+        for name in ("estimate", "ci_low", "ci_high"):
+            assert ours[name][record["id"]] == pytest.approx(record[name], nan_ok=True)
+        assert ours.verdict[record["id"]] == record["verdict"]
+
+
+def test_images_are_read_once_however_many_analyses_there_are(tiny, table, monkeypatch):
+    store = Store(tiny.store.root)
+    read, whole = [], store.dataset
+    monkeypatch.setattr(store, "dataset", lambda kind, *rest: read.append(kind) or whole(kind, *rest))
+    multiverse._analyses(Study(tiny.parameters, store))  # what it needs is stored: it only collects
+    # Once for the study, once for each of the two sets of masks.
+    assert len(table) == 30
+    assert read.count("faces") <= 3 and read.count("pretraining_set") <= 3 * len(tiny.parameters.pretrainings)
+
+
+def test_analyses_are_made_once(tiny, table, monkeypatch):
+    monkeypatch.setattr(claims, "claim", lambda *_: pytest.fail("computed again"))
+    pd.testing.assert_frame_equal(multiverse.analyses(Study(tiny.parameters, tiny.store.root)), table)
+
+
+def test_the_ledger_tells_how_far_each_verdict_holds(tiny):
+    records = multiverse.ledger(tiny)
+    assert [r["robustness"]["analyses"] for r in records] == [1, 4, 8, 4, 4, 4, 4, 1]
+    assert "of 8 analyses" in prose.ledger(records).data
+    assert "no choice of analysis applies" in prose.ledger(records).data
+
+
+def test_robustness_counts_verdicts_and_names_what_flips_them():
+    rows = [
+        ("mean", "logit", "supported", True),
+        ("mean", "accuracy", "supported", False),
+        ("grey", "logit", "inconclusive", False),
+        ("grey", "accuracy", "supported", False),
+    ]
+    rows = pd.DataFrame(rows, columns=["fill", "measure", "verdict", "is_default"]).assign(claim="C2")
+    found = multiverse.robustness(rows)["C2"]
+    assert (found["analyses"], found["share"]) == (4, 0.75)
+    assert (found["flips"], found["flips_share"]) == ("fill: grey", 0.5)
+    shares = multiverse.by_choice(rows).set_index(["choice", "value"]).share
+    assert shares["measure", "accuracy"] == 1 and shares["measure", "logit"] == 0.5
+
+
+def test_a_stored_multiverse_counts_for_its_own_study_only(tiny, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "FOLDER", tmp_path)
+    assert multiverse.stored(tiny) is None
+    archive.keep("multiverse", {"analyses": table}, tiny.parameters, multiverse.CODE, 60)
+    smaller = Study(tiny.parameters.model_copy(update={"multiverse": {}, "profile": "other"}), tiny.store)
+    kept = multiverse.stored(smaller)
+    assert kept is not None and len(kept.tables["analyses"]) == len(table)
+    assert multiverse.robustness(kept.tables["analyses"]) == multiverse.robustness(table)
+    other = Study(tiny.parameters.model_copy(update={"finetuning_rate": 0.5}), tiny.store)
+    assert multiverse.stored(other) is None
+
+
+@pytest.mark.parametrize(
+    "bad", [{"fill": ["mauve"]}, {"fill": []}, {"measure": ["logit", "logit"]}, {"p": ["a"]}]
+)
+def test_bad_choices_are_named(bad):
+    with pytest.raises(ParameterError, match="multiverse"):
+        params.load("smoke", multiverse=bad)
+
+
+@pytest.mark.parametrize("half", ["few", "many"])
+def test_the_range_of_percents_changes_what_counts(tiny, half):
+    part = Study(tiny.parameters.model_copy(update={"percent_range": half}), tiny.store)
+    whole = claims.gains_over_controls(tiny, tiny.curves(), "relevance", ("random",))
+    ours = claims.gains_over_controls(part, tiny.curves(), "relevance", ("random",))
+    assert abs(ours["keep", "random"] - whole["keep", "random"]).max() > 0
+
+
+def test_simulated_studies_come_as_tables(tiny):
+    found = certainty.tables(tiny)
+    assert set(found["coverage"].method) == {"combined", "percentile", "percentile, images redrawn"}
+    assert set(found["coverage"].score) == {"normal", "hit or miss"}
+    assert {"transfer, task", "asymmetry, all at once"} <= set(found["transfer"].statistic)
+    assert (found["tests"].experiments >= 20).all() and found["tests"].rate.between(0, 1).all()
+
+
+def test_more_seeds_and_people_never_make_a_verdict_less_likely(tiny):
+    planned = certainty.power(tiny, claims.ledger(tiny))
+    assert set(planned.claim.str[:2]) >= {"C1", "C2"} and "C8" not in set(planned.claim.str[:2])
+    wide = planned.pivot_table(index=["claim", "people"], columns="seeds", values="power")
+    assert (wide.diff(axis=1).iloc[:, 1:] > -0.02).all(axis=None)

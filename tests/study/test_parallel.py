@@ -1,0 +1,71 @@
+"""Steps in worker processes: all run, errors arrive, nothing outlives a killed build."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from study import parallel
+
+
+def touch(folder, name):
+    (folder / name).write_text(str(os.getpid()))
+    parallel.progress(1)
+
+
+def fail(folder, name):
+    raise ValueError(f"step {name} failed")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_jobs_run(tmp_path, workers):
+    parallel.each(touch, [(tmp_path, str(k)) for k in range(5)], [1] * 5, "touching", workers, 1)
+    pids = {path.read_text() for path in tmp_path.iterdir()}
+    assert len(list(tmp_path.iterdir())) == 5
+    assert (str(os.getpid()) in pids) == (workers == 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_error_of_a_step_arrives(tmp_path, workers):
+    with pytest.raises(ValueError, match="step a failed"):
+        parallel.each(fail, [(tmp_path, "a"), (tmp_path, "a")], [1, 1], "failing", workers, 1)
+    parallel.each(touch, [(tmp_path, "b"), (tmp_path, "c")], [1, 1], "and on", workers, 1)
+    assert (tmp_path / "b").exists()
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import test_parallel
+from study import parallel
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    parallel.each(test_parallel.linger, [(folder, "a"), (folder, "b")], [1, 1], "lingering", 2, 1)
+"""
+
+
+def linger(folder, name):
+    touch(folder, name)
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_workers_die_with_a_killed_parent(tmp_path):
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(Path(__file__).parent)]
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    pids = [int(path.read_text()) for path in tmp_path.iterdir()]
+    assert len(pids) == 2
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
