@@ -34,7 +34,7 @@ def test_full_size_network_is_torchvisions(batch_norm):
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1)
     with torch.device("meta"):
-        theirs = (torchvision.models.vgg16_bn if batch_norm else torchvision.vgg.vgg16)(weights=None)
+        theirs = (torchvision.models.vgg16_bn if batch_norm else torchvision.models.vgg16)(weights=None)
     theirs.load_state_dict(ours.state_dict(), assign=True)
     ours.load_state_dict(theirs.state_dict())
     x = images(1, 224)
