@@ -1,17 +1,23 @@
-"""Other attribution methods, from captum, behind the same call as `relevance`."""
-
-from __future__ import annotations
+"""Every ranking of pixels behind one call: LRP, other attribution methods, and the controls a map must beat."""
 
 import warnings
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from captum import attr
+from skimage.filters import sobel
 from torch import Tensor, nn
 
+from analysis import lrp, masking
+
+COMPOSITES = (*lrp.COMPOSITES, "epsilon_gamma_box")
 METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "guided_backprop", "occlusion")
 # They tell what a change of the pixel would do, whichever way: their sign is no vote for or against the class, so they
 # are read by their magnitude wherever maps are read.
 UNSIGNED = ("gradient", "guided_backprop")
+STEPS = 32  # from 0 to the image, of integrated gradients
+BATCH = 16  # images, or perturbed images, that go through the network at once
 
 
 def reading(method: str, signed: str) -> str:
@@ -19,73 +25,104 @@ def reading(method: str, signed: str) -> str:
     return "absolute" if method in UNSIGNED else signed
 
 
-def attribute(
+def scores(
     model: nn.Module,
     images: Tensor,
     targets: Tensor,
-    method: str,
+    names: Sequence[str],
     *,
-    steps: int = 32,
-    window: int | None = None,
-    batch_size: int = 16,
-) -> Tensor:
-    """Attribution maps `(N, C, H, W)` of the target's logit for `images (N, C, H, W)` and `targets (N,)`.
+    by: str | Sequence[str],
+    seed: int,
+    composite: str = "epsilon_plus",
+    own: Tensor | None = None,
+    identities: Sequence[str] | None = None,
+    untrained: nn.Module | None = None,
+    low=None,
+    high=None,
+) -> dict[str, Tensor]:
+    """What each of `names` ranks pixels by: scores `(N, H, W)` float32 on the CPU, higher is more important.
 
-    method: "gradient" (Simonyan et al. 2014, arXiv:1312.6034), "input_x_gradient" (Shrikumar et al. 2016,
-        arXiv:1605.01713), "integrated_gradients" (Sundararajan et al. 2017, arXiv:1703.01365, from 0 in
-        `steps` steps), "guided_backprop" (Springenberg et al. 2015, arXiv:1412.6806) or "occlusion" (Zeiler
-        and Fergus 2014, doi:10.1007/978-3-319-10590-1_53: drop of the logit while a square of `window`
-        pixels, by default an eighth of the image's height, moved by half of it, is 0).
-    batch_size: images, or perturbed images, that go through the network at once.
+    Args:
+        model: a network in evaluation mode.
+        images: `(N, C, H, W)` as the network takes them; targets: `(N,)` the classes explained.
+        names: of COMPOSITES, METHODS and CONTROLS; "relevance" (the model's own maps); "random_weights" (maps of the
+            network `untrained`: Adebayo et al. 2018, arXiv:1810.03292).
+        by: how relevance is read (see `masking.rank`); UNSIGNED methods are always read by magnitude. Several give
+            `(R, N, H, W)` from one explanation.
+        seed: of the controls.
+        composite: the method of "relevance" and "random_weights".
+        own: the model's maps `(N, H, W)` by `composite`, where they are known; else they are made when needed.
+        identities: `(N,)` who is on the images, for "other_image".
+        low, high: bounds of the network's input; see `attribute`.
 
-    Unlike LRP's maps these need not sum to the logit. The model is used in evaluation mode and left as it
-    was. ValueError for an unknown method and for images, targets or options out of range.
+    Controls are made from the model's own maps as these are read. Only "signed" maps and the control "blobs" have
+    scores below 0. ValueError for an unknown name, for "random_weights" without `untrained`, and as in `attribute`
+    and `control`.
     """
-    if method not in METHODS:
-        raise ValueError(f"Method {method!r} is unknown; choose from {', '.join(METHODS)}.")
-    if images.ndim != 4 or not len(images) or not images.isfinite().all():
-        raise ValueError(
-            f"images must be (N, C, H, W), N >= 1, with finite values, not {tuple(images.shape)}."
-        )
-    targets = torch.as_tensor(targets, device=images.device)
-    if targets.shape != (len(images),) or targets.is_floating_point() or targets.dtype == torch.bool:
-        raise ValueError(
-            f"targets must be class indices ({len(images)},), not {targets.dtype} {tuple(targets.shape)}."
-        )
-    for name, value in (
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("window", 1 if window is None else window),
-    ):
-        if value < 1:
-            raise ValueError(f"{name}={value}: give a number >= 1.")
-    was_training = {module: module.training for module in model.modules()}
-    had_gradients = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    model.eval().requires_grad_(False)
-    try:
-        return torch.cat(
-            [
-                _maps(model, x, t, method, steps, window, batch_size)
-                for x, t in zip(images.split(batch_size), targets.split(batch_size), strict=True)
-            ]
-        )
-    finally:
-        for module, training in was_training.items():
-            module.training = training
-        for parameter, required in had_gradients.items():
-            parameter.requires_grad_(required)
+    readings = [by] if isinstance(by, str) else list(by)
+    shown = images.cpu()
+
+    def attributed(network: nn.Module, method: str) -> Tensor:
+        return attribute(network, images, targets, method, low=low, high=high)
+
+    if own is None and {"relevance", composite, *FROM_MAPS} & set(names):
+        own = attributed(model, composite)
+    found = {}
+    for name in names:
+        method = composite if name in ("relevance", "random_weights") else name
+        if name in CONTROLS:
+            maps = shown[:, 0] if own is None else own
+            ranked = [masking.rank(maps, reading(composite, each)) for each in readings]
+            of = [control(name, r, seed=seed, images=shown, identities=identities) for r in ranked]
+        else:
+            if name == "random_weights":
+                if untrained is None:
+                    raise ValueError("'random_weights' needs the network `untrained`")
+                maps = attributed(untrained, method)
+            else:
+                maps = own if own is not None and method == composite else attributed(model, method)
+            of = [masking.rank(maps, reading(method, each)) for each in readings]
+        found[name] = of[0] if isinstance(by, str) else torch.stack(of)
+    return found
 
 
-def _maps(
-    model: nn.Module, x: Tensor, targets: Tensor, method: str, steps: int, window: int | None, batch_size: int
+# ------------------------------------------------------------ attribution methods
+
+
+def attribute(
+    model: nn.Module, images: Tensor, targets: Tensor, method: str, *, low=None, high=None
 ) -> Tensor:
-    x = x.clone().requires_grad_()
-    with torch.no_grad():
-        classes = model(x[:1]).shape[-1]
-    if targets.min() < 0 or targets.max() >= classes:
-        raise ValueError(
-            f"targets span {targets.min()} to {targets.max()}; the network has {classes} classes."
-        )
+    """Maps `(N, H, W)` float32 on the CPU, channels summed, of the target's logit.
+
+    Args:
+        model: a network in evaluation mode; it is left as it was. images: `(N, C, H, W)`; targets: `(N,)` classes.
+        method: one of COMPOSITES (LRP), or of METHODS: "gradient" (Simonyan et al. 2014, arXiv:1312.6034),
+            "input_x_gradient" (Shrikumar et al. 2016, arXiv:1605.01713), "integrated_gradients" (Sundararajan et al.
+            2017, arXiv:1703.01365, from 0), "guided_backprop" (Springenberg et al. 2015, arXiv:1412.6806),
+            "occlusion" (Zeiler & Fergus 2014, doi:10.1007/978-3-319-10590-1_53: drop of the logit while a square of
+            an eighth of the height, moved by half of it, is 0).
+        low, high: bounds of the network's input, numbers or one value per channel; only "epsilon_gamma_box" uses them.
+
+    Only LRP's maps sum to the logit, less what biases and stabilisers took. ValueError for an unknown method, and for
+    a network or targets that do not fit.
+    """
+    if method in METHODS:
+        parameters = {p: p.requires_grad for p in model.parameters()}
+        model.requires_grad_(False)
+        try:
+            batches = zip(images.split(BATCH), targets.split(BATCH), strict=True)
+            return torch.cat([_captum(model, x, t, method) for x, t in batches])
+        finally:
+            for parameter, required in parameters.items():
+                parameter.requires_grad_(required)
+    if method not in COMPOSITES:
+        raise ValueError(f"method {method!r} is unknown; choose from {', '.join((*COMPOSITES, *METHODS))}")
+    bounds = {"low": low, "high": high} if method == "epsilon_gamma_box" else {}
+    return lrp.LRP(model, method, **bounds).explain(images, targets).relevance.sum(1).float().cpu()
+
+
+def _captum(model: nn.Module, images: Tensor, targets: Tensor, method: str) -> Tensor:
+    x = images.clone().requires_grad_()
     match method:
         case "gradient":
             maps = attr.Saliency(model).attribute(x, target=targets, abs=False)
@@ -93,20 +130,117 @@ def _maps(
             maps = attr.InputXGradient(model).attribute(x, target=targets)
         case "integrated_gradients":
             maps = attr.IntegratedGradients(model).attribute(
-                x, target=targets, n_steps=steps, internal_batch_size=max(batch_size, len(x))
+                x, target=targets, n_steps=STEPS, internal_batch_size=max(BATCH, len(x))
             )
         case "guided_backprop":
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")  # it removes them again
                 maps = attr.GuidedBackprop(model).attribute(x, target=targets)
-        case "occlusion":
-            side = window or max(1, x.shape[-2] // 8)
+        case _:
+            side, channels = max(1, x.shape[-2] // 8), x.shape[1]
             stride = max(1, side // 2)
-            channels = x.shape[1]
             maps = attr.Occlusion(model).attribute(
                 x,
                 target=targets,
                 sliding_window_shapes=(channels, side, side),
                 strides=(channels, stride, stride),
             )
-    return maps.detach()
+    return maps.detach().sum(1).float().cpu()
+
+
+# ------------------------------------------------------------ controls
+
+
+def control(
+    name: str,
+    scores: Tensor,
+    *,
+    seed: int,
+    images: Tensor | None = None,
+    identities: Sequence[str] | None = None,
+) -> Tensor:
+    """A ranking `(N, H, W)` float32 that relevance must beat, for the relevance `scores` `(N, H, W)` of N images.
+
+    - `random`: every pixel at random.
+    - `blobs`: a random field with the amplitude spectrum of the image's own map, hence its autocorrelation (phase
+      randomisation: Theiler et al. 1992). As patchy as the map, but in random places.
+    - `centre`: the nearer to the centre the better, 0 in the corners.
+    - `least`: the least relevant pixels first.
+    - `other_image`: another image's map, of another identity where `identities` `(N,)` are given.
+    - `average`: the mean map of all other images (leave-one-out, each map scaled to unit absolute sum).
+    - `edges`: the Sobel gradient magnitude of the mean over channels of `images` `(N, C, H, W)`.
+
+    ValueError for another name, "edges" without images, and a single image where others are needed. All on the CPU.
+    """
+    if name not in CONTROLS:
+        raise ValueError(f"unknown control {name!r}; choose one of {', '.join(CONTROLS)}")
+    return CONTROLS[name](scores.float(), seed=seed, images=images, identities=identities)
+
+
+def _random(scores: Tensor, *, seed: int, **_) -> Tensor:
+    return torch.rand(scores.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _blobs(scores: Tensor, *, seed: int, **_) -> Tensor:
+    # Phases of a real noise image are Hermitian, so the result is real without losing amplitude anywhere.
+    phases = torch.fft.rfft2(_random(scores, seed=seed) - 0.5)
+    phases = phases / phases.abs().clamp(min=1e-12)
+    return torch.fft.irfft2(torch.fft.rfft2(scores).abs() * phases, s=scores.shape[-2:])
+
+
+def _centre(scores: Tensor, **_) -> Tensor:
+    y, x = (torch.arange(side) - (side - 1) / 2 for side in scores.shape[-2:])
+    distance = y[:, None] ** 2 + x[None, :] ** 2
+    return (distance.max() - distance).expand_as(scores)  # `masking.select` orders ties at random
+
+
+def _least(scores: Tensor, **_) -> Tensor:
+    return -scores
+
+
+def _other_image(scores: Tensor, *, seed: int, identities: Sequence[str] | None, **_) -> Tensor:
+    return scores[torch.from_numpy(derangement(len(scores), seed, identities))]
+
+
+def _average(scores: Tensor, **_) -> Tensor:
+    if len(scores) < 2:
+        raise ValueError("the average of the other images' maps needs at least 2 images")
+    maps = scores.double()
+    maps = maps / maps.abs().sum((1, 2), keepdim=True).clamp(min=1e-30)
+    return ((maps.sum(0) - maps) / (len(maps) - 1)).float()
+
+
+def _edges(scores: Tensor, *, images: Tensor | None, **_) -> Tensor:
+    if images is None:
+        raise ValueError("the control 'edges' needs the images")
+    return torch.stack([torch.from_numpy(sobel(grey)) for grey in images.float().mean(1).numpy()])
+
+
+CONTROLS: dict[str, Callable[..., Tensor]] = {
+    "random": _random,
+    "blobs": _blobs,
+    "centre": _centre,
+    "least": _least,
+    "other_image": _other_image,
+    "average": _average,
+    "edges": _edges,
+}
+FROM_MAPS = ("blobs", "least", "other_image", "average")  # the other controls know nothing of the network
+
+
+def derangement(n: int, seed: int, identities: Sequence[str] | None = None) -> np.ndarray:
+    """A random permutation `(n,)` int64 without fixed points, and if possible to another identity.
+
+    Possible means that no identity has more than half of the items; otherwise as few as can be stay with their own.
+    Grouping the items by identity and shifting by the largest group's size does both. ValueError for n < 2.
+    """
+    if n < 2:
+        raise ValueError(f"another image's map needs at least 2 images, not {n}")
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) if identities is None else np.unique(np.asarray(identities), return_inverse=True)[1]
+    sizes = np.bincount(labels)
+    order = np.lexsort([rng.permutation(n), rng.permutation(len(sizes))[labels]])
+    shift = sizes.max() if sizes.max() < n else 1
+    partner = np.empty(n, dtype=np.int64)
+    partner[order] = np.roll(order, -shift)
+    return partner

@@ -1,7 +1,7 @@
-"""Which pixels to keep or remove, by what ranking, filled with what; and the rankings a map must beat.
+"""Which pixels to keep or remove, what stands in for them, and what is then left of the decision.
 
-A *score* is one number per pixel, ``(N, H, W)``; higher means masked first. Relevance, its rivals
-(`controls`) and maps from elsewhere all become scores, and from there on everything is treated alike.
+A *score* is one number per pixel, `(N, H, W)`; higher means masked first. Relevance, other attribution methods and
+controls all become scores (see `attribution.scores`), and from there on everything is treated alike.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.nn import functional as F
+from torchvision.transforms.v2.functional import gaussian_blur
 
 RANKINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "signed": lambda r: r,
@@ -25,16 +25,12 @@ MODES = ("keep", "remove")
 def rank(relevance: Tensor, by: str = "signed") -> Tensor:
     """Relevance `(N, C, H, W)` or `(N, H, W)` -> scores `(N, H, W)` float32.
 
-    Channels are summed first, so that the score is the pixel's share of the decision; then the signed value,
-    its positive part or its absolute value is taken. ValueError for another `by` or another number of
-    dimensions.
+    Channels are summed first, so that the score is the pixel's share of the decision; then the signed value, its
+    positive part or its magnitude is taken. ValueError for a `by` that is none of RANKINGS.
     """
     if by not in RANKINGS:
         raise ValueError(f"unknown ranking {by!r}; choose one of {', '.join(RANKINGS)}")
-    if relevance.ndim not in (3, 4):
-        raise ValueError(f"relevance must be (N, C, H, W) or (N, H, W), not {tuple(relevance.shape)}")
-    pixels = relevance.sum(1) if relevance.ndim == 4 else relevance
-    return RANKINGS[by](pixels).float()
+    return RANKINGS[by](relevance.sum(1) if relevance.ndim == 4 else relevance).float()
 
 
 def count(percent: float, pixels: int) -> int:
@@ -47,21 +43,23 @@ def count(percent: float, pixels: int) -> int:
 def select(scores: Tensor, percent: float | Sequence[float], *, seed: int) -> Tensor:
     """The `percent` highest-scoring pixels of every image, as a bool mask.
 
-    Scores `(N, H, W)`; one percent gives `(N, H, W)`, a sequence of P gives `(P, N, H, W)` from a single
-    sort. Every image has exactly `count(percent, H * W)` pixels set. Equal scores are ordered at random by
-    `seed`, because raster order would favour the top of the image (a positive-part ranking has thousands of
-    ties at 0); the order is the same for every percent, so masks are nested. ValueError for NaN or a percent
-    outside 0..100.
+    Scores `(N, H, W)`; one percent gives `(N, H, W)`, a sequence of P gives `(P, N, H, W)` from a single sort. Every
+    image has exactly `count(percent, H * W)` pixels set. Equal scores are ordered at random by `seed`, because raster
+    order would favour the top of the image (a positive-part ranking has thousands of ties at 0); the order is the same
+    for every percent, so masks are nested. ValueError for another shape, NaN, or a percent outside 0..100.
     """
-    _check_scores(scores)
+    if scores.ndim != 3:
+        raise ValueError(f"scores must be (N, H, W), not {tuple(scores.shape)}")
+    if torch.isnan(scores).any():
+        bad = torch.isnan(scores).flatten(1).any(1).nonzero().flatten().tolist()
+        raise ValueError(f"scores of {len(bad)} image(s) hold NaN (first: image {bad[0]}); recompute them")
     n, height, width = scores.shape
     pixels = height * width
     percents = [percent] if isinstance(percent, Real) else list(percent)
-    counts = [count(p, pixels) for p in percents]
     keys = _unique_keys(scores.reshape(n, pixels).float(), seed)
     ascending = keys.sort(dim=1).values
-    masks = torch.zeros(len(counts), n, pixels, dtype=torch.bool, device=scores.device)
-    for mask, k in zip(masks, counts, strict=True):
+    masks = torch.zeros(len(percents), n, pixels, dtype=torch.bool, device=scores.device)
+    for mask, k in zip(masks, [count(p, pixels) for p in percents], strict=True):
         if k:
             torch.ge(keys, ascending[:, pixels - k, None], out=mask)
     masks = masks.reshape(-1, n, height, width)
@@ -81,28 +79,14 @@ def _unique_keys(scores: Tensor, seed: int) -> Tensor:
     return (ordered << 32) | (noise << index_bits) | index
 
 
-def _check_scores(scores: Tensor) -> None:
-    if scores.ndim != 3:
-        raise ValueError(
-            f"scores must be (N, H, W), not {tuple(scores.shape)}; use rank() to sum the channels"
-        )
-    if torch.isnan(scores).any():
-        bad = torch.isnan(scores).flatten(1).any(1).nonzero().flatten().tolist()
-        raise ValueError(f"scores of {len(bad)} image(s) hold NaN (first: image {bad[0]}); recompute them")
-
-
 def apply(images: Tensor, mask: Tensor, mode: str, filling: Tensor) -> Tensor:
     """Images `(N, C, H, W)` with the masked pixels kept (all others filled) or removed (filled).
 
-    `mask` is bool `(N, H, W)` or `(P, N, H, W)`, which gives `(P, N, C, H, W)`. The filling replaces a pixel
-    in all channels or in none. `filling` is `(N, C, H, W)` in the same units as the images.
+    `mask` is bool `(N, H, W)` or `(P, N, H, W)`, which gives `(P, N, C, H, W)`. The filling `(N, C, H, W)`, in the
+    images' units, replaces a pixel in all channels or in none. ValueError for a `mode` that is none of MODES.
     """
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
-    if mask.dtype != torch.bool:
-        raise ValueError(f"mask must be bool, not {mask.dtype}; use select()")
-    if filling.shape != images.shape:
-        raise ValueError(f"filling {tuple(filling.shape)} must have the images' shape {tuple(images.shape)}")
     mask = mask.unsqueeze(-3)
     return torch.where(mask, images, filling) if mode == "keep" else torch.where(mask, filling, images)
 
@@ -110,162 +94,38 @@ def apply(images: Tensor, mask: Tensor, mode: str, filling: Tensor) -> Tensor:
 # ------------------------------------------------------------ fillings
 
 
-def fillings(
-    images: Tensor,
-    kind: str = "mean",
-    *,
-    seed: int = 0,
-    reference: Tensor | None = None,
-    constant: float = 0.0,
-    sigma: float | None = None,
-) -> Tensor:
+def fillings(images: Tensor, kind: str, *, seed: int = 0, reference: Tensor | None = None) -> Tensor:
     """What stands in for a masked pixel: `(N, C, H, W)` like the images, in their units.
 
-    - ``mean``: the mean colour of `reference` (default: all the images), the same for every image. An image's
-      own mean would leak its skin and hair colour to the network.
-    - ``blur``: a Gaussian blur with `sigma` in pixels (default: an eighth of the width). Keeps the coarse
-      layout.
-    - ``noise``: normal noise with the mean and standard deviation of each channel of `reference`, by `seed`.
-    - ``grey``: `constant` everywhere. The default 0 is mid-grey for images normalised by the ImageNet mean;
-      pass 0.5 for images in 0..1.
+    - `mean`: the mean colour of `reference` (default: all the images), the same for every image. An image's own mean
+      would leak its skin and hair colour to the network.
+    - `blur`: a Gaussian blur with a standard deviation of an eighth of the width. Keeps the coarse layout.
+    - `noise`: normal noise with the mean and standard deviation of each channel of `reference`, by `seed`.
+    - `grey`: 0, which is mid-grey for images normalised by the mean of ImageNet.
+
+    ValueError for another kind.
     """
-    if kind not in FILLINGS:
-        raise ValueError(f"unknown filling {kind!r}; choose one of {', '.join(FILLINGS)}")
     reference = images if reference is None else reference
-    return FILLINGS[kind](images, seed=seed, reference=reference, constant=constant, sigma=sigma)
+    match kind:
+        case "mean":
+            return reference.mean((0, 2, 3), keepdim=True).expand_as(images).contiguous()
+        case "blur":
+            return _blur(images)
+        case "noise":
+            std, mean = torch.std_mean(reference, (0, 2, 3), keepdim=True)
+            white = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
+            return white * std + mean
+        case "grey":
+            return torch.zeros_like(images)
+    raise ValueError(f"unknown filling {kind!r}; choose one of mean, blur, noise, grey")
 
 
-def _mean(images: Tensor, *, reference: Tensor, **_) -> Tensor:
-    return reference.mean((0, 2, 3), keepdim=True).expand_as(images).contiguous()
-
-
-def _blur(images: Tensor, *, sigma: float | None, **_) -> Tensor:
+def _blur(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
-    sigma = width / 8 if sigma is None else sigma
-    if sigma <= 0:
-        raise ValueError(f"sigma must be positive, not {sigma}")
-    radius = min(math.ceil(3 * sigma), height - 1, width - 1)  # reflection needs radius < side
-    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=images.device) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(images.dtype)
-    planes = images.flatten(0, 1).unsqueeze(1)
-    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
-    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
-    return planes.view_as(images)
-
-
-def _noise(images: Tensor, *, seed: int, reference: Tensor, **_) -> Tensor:
-    std, mean = torch.std_mean(reference, (0, 2, 3), keepdim=True)
-    white = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
-    return white * std + mean
-
-
-def _grey(images: Tensor, *, constant: float, **_) -> Tensor:
-    return torch.full_like(images, constant)
-
-
-FILLINGS: dict[str, Callable[..., Tensor]] = {"mean": _mean, "blur": _blur, "noise": _noise, "grey": _grey}
-
-
-# ------------------------------------------------------------ controls
-
-
-def controls(
-    name: str,
-    scores: Tensor,
-    *,
-    seed: int,
-    images: Tensor | None = None,
-    identities: Sequence[str] | None = None,
-) -> Tensor:
-    """A rival `(N, H, W)` float32 to the relevance `scores` `(N, H, W)` of the same images.
-
-    - ``random``: every pixel at random.
-    - ``blobs``: a random field with the amplitude spectrum of the image's own map, hence its autocorrelation
-      (phase randomisation: Theiler et al. 1992). As patchy as the map, but in random places.
-    - ``centre``: the nearer to the centre the better; equal distances at random.
-    - ``least``: the least relevant pixels first.
-    - ``other_image``: another image's map, of another identity where `identities` are given.
-    - ``average``: the mean map of all other images (leave-one-out, each map scaled to unit absolute sum).
-    - ``edges``: the Sobel gradient magnitude of the image's grey values; needs `images` `(N, C, H, W)`.
-
-    Maps from a model with random weights need no entry: rank its relevance. ValueError for an unknown name.
-    """
-    if name not in CONTROLS:
-        raise ValueError(f"unknown control {name!r}; choose one of {', '.join(CONTROLS)}")
-    _check_scores(scores)
-    return CONTROLS[name](scores.float(), seed=seed, images=images, identities=identities)
-
-
-def _random(scores: Tensor, *, seed: int, **_) -> Tensor:
-    return torch.rand(scores.shape, generator=torch.Generator().manual_seed(seed)).to(scores.device)
-
-
-def _blobs(scores: Tensor, *, seed: int, **_) -> Tensor:
-    # Phases of a real noise image are Hermitian, so the result is real without losing amplitude anywhere.
-    phases = torch.fft.rfft2(_random(scores, seed=seed) - 0.5)
-    phases = phases / phases.abs().clamp(min=1e-12)
-    return torch.fft.irfft2(torch.fft.rfft2(scores).abs() * phases, s=scores.shape[-2:])
-
-
-def _centre(scores: Tensor, **_) -> Tensor:
-    y, x = (torch.arange(side, device=scores.device) - (side - 1) / 2 for side in scores.shape[-2:])
-    return -(y[:, None] ** 2 + x[None, :] ** 2).expand_as(scores)  # select() orders ties at random
-
-
-def _least(scores: Tensor, **_) -> Tensor:
-    return -scores
-
-
-def _other_image(scores: Tensor, *, seed: int, identities: Sequence[str] | None, **_) -> Tensor:
-    return scores[torch.from_numpy(derangement(len(scores), seed, identities)).to(scores.device)]
-
-
-def _average(scores: Tensor, **_) -> Tensor:
-    if len(scores) < 2:
-        raise ValueError("the average of the other images' maps needs at least 2 images")
-    maps = scores.double()
-    maps = maps / maps.abs().sum((1, 2), keepdim=True).clamp(min=1e-30)
-    return ((maps.sum(0) - maps) / (len(maps) - 1)).float()
-
-
-def _edges(scores: Tensor, *, images: Tensor | None, **_) -> Tensor:
-    if images is None:
-        raise ValueError("the control 'edges' needs the images")
-    sobel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], device=images.device)
-    grey = F.pad(images.float().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    gradient = F.conv2d(grey, torch.stack([sobel, sobel.T]).unsqueeze(1))
-    return gradient.square().sum(1).sqrt()
-
-
-CONTROLS: dict[str, Callable[..., Tensor]] = {
-    "random": _random,
-    "blobs": _blobs,
-    "centre": _centre,
-    "least": _least,
-    "other_image": _other_image,
-    "average": _average,
-    "edges": _edges,
-}
-
-
-def derangement(n: int, seed: int, identities: Sequence[str] | None = None) -> np.ndarray:
-    """A random permutation `(n,)` without fixed points, and if possible to another identity.
-
-    Possible means that no identity has more than half of the items; otherwise as few as can be stay with
-    their own. Grouping the items by identity and shifting by the largest group's size does both.
-    """
-    if n < 2:
-        raise ValueError(f"another image's map needs at least 2 images, not {n}")
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) if identities is None else np.unique(np.asarray(identities), return_inverse=True)[1]
-    if len(labels) != n:
-        raise ValueError(f"{len(labels)} identities for {n} images")
-    sizes = np.bincount(labels)
-    order = np.lexsort([rng.permutation(n), rng.permutation(len(sizes))[labels]])
-    shift = sizes.max() if sizes.max() < n else 1
-    partner = np.empty(n, dtype=np.int64)
-    partner[order] = np.roll(order, -shift)
-    return partner
+    sigma = width / 8
+    side = 2 * min(math.ceil(3 * sigma), height - 1, width - 1) + 1  # reflection needs half of it below the side
+    # One axis at a time: torchvision convolves with the whole square, at 224 pixels 85 times the work.
+    return gaussian_blur(gaussian_blur(images, [side, 1], [sigma, sigma]), [1, side], [sigma, sigma])
 
 
 # ------------------------------------------------------------ curves
@@ -286,21 +146,16 @@ def curves(
 ) -> xr.Dataset:
     """What is left of the decision when the top `percents` of the pixels are kept, or removed.
 
-    `predict` maps `(B, C, H, W)` to logits `(B, classes)`; `labels` `(N,)` are the classes whose fate is
-    followed. Most-relevant-first; pass negated scores for least-relevant-first. Returns a dataset with
-    dimensions `(mode, percent, image)`: `correct` (bool), `prediction` (int64), `logit` and `probability`
-    (float32) of the label. `prediction` shows whether the model's own unmasked decision survives. `area`
-    needs 0 and 100 among the percents (untouched and fully filled).
+    `predict` maps `(B, C, H, W)` to logits `(B, classes)`; `labels` `(N,)` are the classes whose fate is followed.
+    Most-relevant-first; pass negated scores for least-relevant-first. Returns a dataset with dimensions `(mode,
+    percent, image)`: `correct` (bool), `prediction` (int64), `logit` and `probability` (float32) of the label.
+    `prediction` shows whether the model's own unmasked decision survives. `area` needs 0 and 100 among the percents
+    (untouched and fully filled). ValueError as `select`.
     """
-    if not len(images) == len(scores) == len(labels):
-        raise ValueError(
-            f"{len(images)} images, {len(scores)} score maps and {len(labels)} labels must match"
-        )
     masks = select(scores, list(percents), seed=seed)
+    batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     logits = [
-        torch.cat(
-            [predict(apply(images[b], mask[b], mode, filling[b])) for b in _batches(len(images), batch_size)]
-        )
+        torch.cat([predict(apply(images[b], mask[b], mode, filling[b])) for b in batches])
         for mode in modes
         for mask in masks
     ]
@@ -319,16 +174,11 @@ def curves(
     )
 
 
-def _batches(n: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, n, size)]
-
-
 def area(curve: xr.DataArray, low: float = 0.0, high: float = 100.0) -> xr.DataArray:
     """Mean height of a curve between two of its percents, by trapezoids; over the whole range, its area / 100.
 
-    ValueError unless the curve has a value at both ends, because areas over different ranges do not compare.
-    Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS
-    28(11).
+    ValueError unless the curve has a value at both ends, because areas over different ranges do not compare. Samek et
+    al. 2017, "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS 28(11).
     """
     curve = curve.sortby("percent").astype(float)
     if not low < high or not {low, high} <= set(curve.percent.values.tolist()):
@@ -340,10 +190,9 @@ def area(curve: xr.DataArray, low: float = 0.0, high: float = 100.0) -> xr.DataA
 def symmetric_gain(most: xr.DataArray, least: xr.DataArray) -> xr.DataArray:
     """Area between the curves of most- and least-relevant-first masking; positive when the ranking is right.
 
-    Keeping relevant pixels should help and removing them should hurt, so the sign is turned for `remove`. A
-    filling that helps or hurts by itself moves both curves alike and cancels. Blücher, Vielhaben & Strodthoff
-    2024, "Decoupling pixel flipping and occlusion strategy for consistent XAI benchmarks", TMLR (symmetric
-    relevance gain).
+    Keeping relevant pixels should help and removing them should hurt, so the sign is turned for `remove`. A filling
+    that helps or hurts by itself moves both curves alike and cancels. Blücher, Vielhaben & Strodthoff 2024,
+    "Decoupling pixel flipping and occlusion strategy for consistent XAI benchmarks", TMLR (symmetric relevance gain).
     """
     sign = xr.where(most["mode"] == "keep", 1, -1)
     return sign * (area(most) - area(least))
