@@ -1,13 +1,12 @@
-"""The grid of networks: pretraining x finetuning task x seed, and how two of them are related."""
+"""The grid of networks: pretraining x finetuning task x seed."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import product
+from typing import Any
 
 import pandas as pd
-
-from study.parameters import Parameters
 
 
 @dataclass(frozen=True, order=True)
@@ -37,8 +36,8 @@ class Cell:
         return f"{self.pretraining}/{self.task}"
 
 
-def cells(p: Parameters) -> list[Cell]:
-    """All networks, in a fixed order."""
+def cells(p: Any) -> list[Cell]:
+    """All networks of the parameters, in a fixed order."""
     return [
         Cell(pretraining, task, seed, seed % p.pretraining_runs)
         for pretraining, task, seed in product(p.pretrainings, p.tasks, range(p.seeds))
@@ -46,5 +45,5 @@ def cells(p: Parameters) -> list[Cell]:
 
 
 def table(grid: list[Cell]) -> pd.DataFrame:
-    """One row per network: name, family, pretraining, task, seed, run."""
+    """One row per network: model (its name), family, pretraining, task, seed, run."""
     return pd.DataFrame([{"model": c.name, "family": c.family} | asdict(c) for c in grid])

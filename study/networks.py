@@ -1,156 +1,151 @@
-"""Trained networks of the grid: pretraining, finetuning, predictions; each made once and kept in the store."""
+"""Trained networks of the grid: pretraining, then finetuning; each made once and kept in the store."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from pydantic import Field
 
-from study import parallel, stimuli, training, vgg, weights
+from study import stimuli, training, vgg
 from study.grid import Cell
-from study.parameters import Parameters
-from study.store import Store, write
-
-CODE = ("study.vgg", "study.weights", "study.training", "study.networks")
-WEIGHTS = "weights.safetensors"
+from study.settings import Settings, source
+from study.steps import Study, step
 
 
-def pretraining_size(p: Parameters, label: str) -> int:
-    """Images shown during a pretraining."""
-    return 0 if p.pretrainings[label] == "none" else p.pretraining_samples
+class Networks(Settings):
+    """Architecture, pretraining and finetuning."""
 
-
-def pretraining_inputs(p: Parameters, store: Store, label: str, run: int) -> dict:
-    """What a pretrained network depends on."""
-    inputs = p.inputs("width", "batch_norm", "dropout", "image_size", "threads", "device") | {"run": run}
-    if p.pretrainings[label] == "none":
-        return inputs | {"source": "none"}
-    names = ("pretraining_samples", "pretraining_rate", "weight_decay", "batch_size", "augment", "bfloat16")
-    return inputs | p.inputs(*names) | {"images": stimuli.pretraining_set(p, store, label).attrs["store_key"]}
-
-
-def pretrain(p: Parameters, store: Store, label: str, run: int) -> Path:
-    """The folder of a pretrained network: its weights and `history.csv`."""
-
-    def make(folder: Path) -> None:
-        if p.pretrainings[label] == "none":
-            model = _new(p, 2, run)
-            pd.DataFrame().to_csv(folder / "history.csv")
-            weights.save(model, folder / WEIGHTS)
-            return
-        images = stimuli.pretraining_set(p, store, label)
-        classes, labels = np.unique(images.identity.values, return_inverse=True)
-        model = _new(p, len(classes), run)
-        _fit(p, model, images, labels, p.pretraining_samples, p.pretraining_rate, "all", run, folder)
-
-    return store.folder("pretrained", pretraining_inputs(p, store, label, run), CODE, make)
-
-
-def network_inputs(p: Parameters, store: Store, cell: Cell) -> dict:
-    """What a finetuned network depends on."""
-    names = (
-        "scope",
-        "finetuning_rate",
-        "weight_decay",
-        "batch_size",
-        "augment",
-        "bfloat16",
-        "threads",
-        "device",
+    width: float = Field(0.125, gt=0, le=1, description="channels relative to the full VGG-16")
+    batch_norm: bool = Field(True, description="train with batch normalisation (merged before explaining)")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of hidden units dropped in training")
+    pretrainings: dict[str, str] = source(
+        {"objects": "procedural:objects", "faces": "procedural:faces"},
+        description="label -> 'procedural:objects', 'procedural:faces', 'none', or a folder under `data`",
     )
-    return p.inputs(*names) | {
-        "pretrained": store.key("pretrained", pretraining_inputs(p, store, cell.pretraining, cell.run), CODE),
-        "faces": stimuli.faces(p, store).attrs["store_key"],
-        "samples": p.finetuning_samples[cell.task],
-        "task": cell.task,
-        "seed": cell.seed,
-    }
-
-
-def finetune(p: Parameters, store: Store, cell: Cell) -> Path:
-    """The folder of a finetuned network: weights, `history.csv` and `predictions.zarr` on all faces of its task."""
-
-    def make(folder: Path) -> None:
-        faces = stimuli.faces(p, store)
-        model = weights.load(pretrain(p, store, cell.pretraining, cell.run) / WEIGHTS)
-        model = vgg.new_head(model, len(stimuli.classes(faces, cell.task)), cell.seed)
-        ours = faces.isel(image=np.flatnonzero(faces.group.values == cell.task))
-        labels = stimuli.labels(ours, cell.task)
-        samples = p.finetuning_samples[cell.task]
-        _fit(p, model, ours, labels, samples, p.finetuning_rate, p.scope, cell.seed, folder)
-        logits = training.predict(vgg.merge_batch_norm(model), torch.from_numpy(ours.pixels.values))
-        write(_predictions(ours, labels, logits), folder / "predictions.zarr")
-
-    return store.folder("network", network_inputs(p, store, cell), CODE, make)
-
-
-def train_all(p: Parameters, store: Store, grid: list[Cell]) -> None:
-    """Train what is missing of the grid: first all pretrainings, then all cells, several at a time."""
-    runs = sorted({(cell.pretraining, cell.run) for cell in grid})
-    missing = [
-        (label, run)
-        for label, run in runs
-        if not store.has("pretrained", pretraining_inputs(p, store, label, run), CODE)
-    ]
-    jobs, sizes = [(p, store, *job) for job in missing], [pretraining_size(p, label) for label, _ in missing]
-    parallel.each(pretrain, jobs, sizes, "pretraining networks", p.workers, p.threads)
-    todo = [cell for cell in grid if not store.has("network", network_inputs(p, store, cell), CODE)]
-    sizes = [p.finetuning_samples[cell.task] for cell in todo]
-    parallel.each(finetune, [(p, store, c) for c in todo], sizes, "finetuning networks", p.workers, p.threads)
-
-
-def load(p: Parameters, store: Store, cell: Cell) -> torch.nn.Module:
-    """The network of a cell, ready to explain: batch norm merged, evaluation mode."""
-    return vgg.merge_batch_norm(weights.load(finetune(p, store, cell) / WEIGHTS)).to(p.device)
-
-
-def _new(p: Parameters, classes: int, seed: int) -> vgg.VGG16:
-    return vgg.vgg16(
-        classes, width=p.width, size=p.image_size, batch_norm=p.batch_norm, dropout=p.dropout, seed=seed
+    pretraining_samples: int = Field(
+        40000,
+        ge=64,
+        description="images shown during each pretraining, the same number for every pretraining",
+    )
+    pretraining_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of pretraining")
+    pretraining_runs: int = Field(
+        1, ge=1, le=20, description="independent pretraining runs; seed s finetunes run s modulo this number"
+    )
+    tasks: tuple[Literal["gender", "identity"], ...] = Field(
+        ("gender", "identity"), min_length=1, description="finetuning tasks"
+    )
+    seeds: int = Field(3, ge=2, le=50, description="random initialisations (head, data order) of each cell")
+    scope: Literal["head", "classifier", "all"] = Field("all", description="layers that finetuning changes")
+    finetuning_samples: dict[Literal["gender", "identity"], int] = Field(
+        {"gender": 10000, "identity": 12000}, description="images shown during finetuning, per task"
+    )
+    finetuning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of finetuning")
+    weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
+    batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
+    bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
+    augment: bool = Field(False, description="mirror, shift and scale training images at random")
+    threads: int = Field(
+        1, ge=1, le=64, description="threads of each process; results can differ in last digits"
     )
 
 
-def _fit(
-    p: Parameters,
-    model: torch.nn.Module,
+RECIPE = ("weight_decay", "batch_size", "augment", "bfloat16", "threads", "device")
+
+
+@step(
+    *("width", "batch_norm", "dropout", "image_size", "pretraining_samples", "pretraining_rate", *RECIPE),
+    "pretrainings[pretraining]",
+    needs=[
+        stimuli.pretraining_set.of(
+            lambda s, name, run: [(name,)] if s.settings.pretrainings[name] != "none" else []
+        )
+    ],
+    title="pretraining networks",
+    work=lambda s, name, run: s.p.pretraining_samples,
+)
+def pretrained(s: Study, pretraining: str, run: int) -> dict[str, Any]:
+    """A pretrained network: `model`, and `history` (one row per epoch; see `training.train`).
+
+    A pretraining from "none" is a network with random weights, and has no epochs.
+    """
+    if s.p.pretrainings[pretraining] == "none":
+        return {"model": _new(s.p, 2, run), "history": pd.DataFrame(columns=["epoch"])}
+    images = stimuli.pretraining_set(s, pretraining)
+    names, labels = np.unique(images.identity.values, return_inverse=True)
+    model = _new(s.p, len(names), run)
+    return train(s.p, model, images, labels, s.p.pretraining_samples, s.p.pretraining_rate, "all", run)
+
+
+@step(
+    *("scope", "finetuning_samples[task]", "finetuning_rate", *RECIPE),
+    needs=[pretrained.of(lambda s, cell: [(cell.pretraining, cell.run)]), stimuli.faces],
+    title="finetuning networks",
+    work=lambda s, cell: s.p.finetuning_samples[cell.task],
+)
+def finetuned(s: Study, cell: Cell) -> dict[str, Any]:
+    """A finetuned network: `model`, `history`, and `predictions` on all faces of its task (see `_predictions`)."""
+    faces = stimuli.faces(s)
+    model = pretrained(s, cell.pretraining, cell.run)["model"]
+    model = vgg.new_head(model, len(stimuli.classes(faces, cell.task)), cell.seed)
+    faces = faces.isel(image=np.flatnonzero(faces.group.values == cell.task))
+    labels = stimuli.labels(faces, cell.task)
+    samples = s.p.finetuning_samples[cell.task]
+    result = train(s.p, model, faces, labels, samples, s.p.finetuning_rate, s.p.scope, cell.seed)
+    logits = training.predict(vgg.merge_batch_norm(model), torch.from_numpy(faces.pixels.values))
+    return result | {"predictions": _predictions(faces, labels, logits)}
+
+
+def network(s: Study, cell: Cell) -> vgg.VGG16:
+    """The network of a cell, ready to explain: batch norm merged, evaluation mode, on the study's device."""
+    return vgg.merge_batch_norm(finetuned(s, cell)["model"]).to(s.p.device)
+
+
+def train(
+    p: Any,
+    model: vgg.VGG16,
     images: xr.Dataset,
     labels: np.ndarray,
     samples: int,
     rate: float,
     scope: str,
     seed: int,
-    folder: Path,
-) -> None:
-    train, validation = (np.flatnonzero(images.split.values == name) for name in ("train", "validation"))
-    pixels, labels = (
-        torch.from_numpy(images.pixels.values),
-        torch.from_numpy(np.asarray(labels, dtype=np.int64)),
-    )
-    epochs = max(1, round(samples / len(train)))
-    history = training.fit(
+) -> dict[str, Any]:
+    """Train by the parameters' recipe on the images whose `split` is "train"; `model` (on the CPU) and `history`.
+
+    Images whose `split` is "validation", if there are any, are reported on.
+    """
+    pixels = torch.from_numpy(images.pixels.values)
+    labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
+    learned, checked = (np.flatnonzero(images.split.values == name) for name in ("train", "validation"))
+    history = training.train(
         model.to(p.device),
-        pixels[train],
-        labels[train],
-        epochs=epochs,
-        batch_size=min(p.batch_size, len(train)),
+        pixels[learned],
+        labels[learned],
+        samples=samples,
+        batch_size=p.batch_size,
         learning_rate=rate,
         weight_decay=p.weight_decay,
         scope=scope,
         seed=seed,
         augment=p.augment,
         bfloat16=p.bfloat16,
-        validation=(pixels[validation], labels[validation]),
-        progress=False,  # the bar of `parallel.each` shows it
-        on_epoch=lambda: parallel.progress(samples / epochs),
+        validation=(pixels[checked], labels[checked]) if len(checked) else None,
     )
-    history.to_csv(folder / "history.csv", index=False)
-    weights.save(model.cpu(), folder / WEIGHTS)
+    return {"model": model.cpu(), "history": history}
+
+
+def _new(p: Any, classes: int, seed: int) -> vgg.VGG16:
+    return vgg.vgg16(
+        classes, width=p.width, size=p.image_size, batch_norm=p.batch_norm, dropout=p.dropout, seed=seed
+    )
 
 
 def _predictions(faces: xr.Dataset, labels: np.ndarray, logits: torch.Tensor) -> xr.Dataset:
+    """On `image`: `label`, `prediction`, `probability` of the true class and `correct`; who it is as coordinates."""
     probability = torch.softmax(logits, 1).cpu().numpy()
     dataset = xr.Dataset(
         {

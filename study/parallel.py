@@ -17,10 +17,16 @@ from tqdm import tqdm
 from study.memory import keep_heap
 
 _report: Callable[[float], None] = lambda amount: None  # noqa: E731  replaced inside a worker
+_done = 0.0  # of the job that runs in this process
 
 
 def progress(amount: float) -> None:
-    """Tell the progress bar of the running `each` that `amount` more of the work is done."""
+    """Tell the progress bar of the running `each` that `amount` more of the work is done.
+
+    Only long jobs need to: what a job has not told when it ends is added then.
+    """
+    global _done
+    _done += amount
     _report(amount)
 
 
@@ -38,7 +44,7 @@ def each(
     Args:
         step: a function importable by name; what it makes goes to the store, its return value is dropped.
         jobs: argument tuples.
-        sizes: how much work each job is, in the unit that the step passes to `progress`.
+        sizes: how much work each job is, in the unit of `progress`.
         description, unit: for the progress bar.
         workers: processes; 1 runs everything here.
         threads: torch threads of each process. The same number wherever a step runs, so that results do not
@@ -53,32 +59,37 @@ def each(
     bar = tqdm(
         total=sum(sizes), desc=description, unit=unit, unit_scale=True, smoothing=0.05, mininterval=0.5
     )
-    if workers == 1 or len(jobs) == 1:
-        _run_here(step, jobs, bar, threads)
-    else:
-        _run_pool(step, jobs, bar, workers, threads)
+    run = _run_here if workers == 1 or len(jobs) == 1 else _run_pool
+    run([(step, job, size) for job, size in zip(jobs, sizes, strict=True)], bar, workers, threads)
     bar.n = bar.total
     bar.close()
 
 
-def _run_here(step: Callable, jobs: list[tuple], bar: tqdm, threads: int) -> None:
+def _run(step: Callable, job: tuple, size: float) -> None:
+    global _done
+    _done = 0.0
+    step(*job)
+    _report(size - _done)
+
+
+def _run_here(runs: list[tuple], bar: tqdm, workers: int, threads: int) -> None:
     global _report
     keep_heap()
     before, _report = torch.get_num_threads(), bar.update
     torch.set_num_threads(threads)
     try:
-        for job in jobs:
-            step(*job)
+        for run in runs:
+            _run(*run)
     finally:
         torch.set_num_threads(before)
         _report = lambda amount: None  # noqa: E731
 
 
-def _run_pool(step: Callable, jobs: list[tuple], bar: tqdm, workers: int, threads: int) -> None:
+def _run_pool(runs: list[tuple], bar: tqdm, workers: int, threads: int) -> None:
     queue, pool = _pool(workers, threads)
     listener = threading.Thread(target=_listen, args=(queue, bar), daemon=True)
     listener.start()
-    futures = [pool.submit(step, *job) for job in jobs]
+    futures = [pool.submit(_run, *run) for run in runs]
     try:
         for future in as_completed(futures):
             future.result()

@@ -1,4 +1,4 @@
-"""Typed, ranged, documented parameters of the study, and the profiles that set them.
+"""The parameters of a study: one flat set, composed from the settings beside their users, and the profiles of them.
 
 A profile is a YAML file in `profiles/`; it may inherit from another with `inherit: NAME`. Whatever a profile, a
 command line or a notebook sets is validated here before anything is computed.
@@ -14,139 +14,33 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-ROOT = Path(__file__).resolve().parents[1]
+from study import generalisation, masking, models, networks, relevance, stimuli, verdicts
+from study.provenance import ROOT
+from study.settings import (
+    Composite,
+    Explainer,
+    ParameterError,
+    Percent,
+    Settings,
+    ascending,
+    is_built_in,
+    once,
+    source,
+)
+
 PROFILES = ROOT / "profiles"
 DEFAULT_PROFILE = "demo"
+COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
 
-Percent = Annotated[float, Field(gt=0, lt=100)]
-Share = Annotated[float, Field(gt=0, lt=0.5)]
-Composite = Literal[
-    "epsilon",
-    "epsilon_plus",
-    "epsilon_plus_flat",
-    "epsilon_alpha2_beta1",
-    "epsilon_alpha2_beta1_flat",
-    "epsilon_gamma_box",
-]
-Explainer = Literal[
-    Composite, "gradient", "input_x_gradient", "integrated_gradients", "guided_backprop", "occlusion"
-]
 Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
 Part = Literal["skin", "jaw", "brows", "eyes", "nose", "mouth", "hair"]
 Method = Literal[Explainer, "random", "blobs", "centre", "other_image", "average", "edges", "random_weights"]
-COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
 
 
-class ParameterError(ValueError):
-    """A parameter that is unknown, of the wrong type or out of range."""
-
-
-class Parameters(BaseModel):
-    """All parameters of the study. Immutable; equal parameters give equal results."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    profile: str = Field(DEFAULT_PROFILE, description="the profile these values started from")
-    data: str | None = Field(None, description="folder that holds the image folders and tables named below")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
-    workers: int = Field(2, ge=1, le=64, description="processes that train and explain networks side by side")
-    threads: int = Field(
-        1, ge=1, le=64, description="threads of each process; results can differ in last digits"
-    )
-
-    faces: str = Field(
-        "procedural", description="'procedural', or a folder under `data` with one folder per identity"
-    )
-    gender_table: str | None = Field(None, description="CSV under `data`: identity,file,gender")
-    image_size: int = Field(64, ge=32, le=224, description="side of the network's input, pixels")
-    crop: int | None = Field(
-        None, ge=16, description="central square of a photograph that is used, source pixels"
-    )
-    identities: int = Field(30, ge=2, le=2000, description="people in the identity task (procedural faces)")
-    views: int = Field(30, ge=6, le=500, description="images of each of them (procedural faces)")
-    gender_people: int = Field(
-        300, ge=10, le=20000, description="other people, for the gender task (procedural)"
-    )
-    gender_views: int = Field(4, ge=1, le=100, description="images of each of those (procedural faces)")
-    minimum_images: int = Field(
-        20, ge=4, description="images a person needs for the identity task (photographs)"
-    )
-    maximum_images: int = Field(25, ge=4, description="images used of one person at most (photographs)")
-    stimulus_seed: int = Field(0, ge=0, description="seed of procedural stimuli and of the splits")
-    validation_share: Share = Field(
-        0.15, description="share of images (identity) or people (gender) to validate"
-    )
-    test_share: Share = Field(0.25, description="share of images (identity) or people (gender) to test")
-
-    width: float = Field(0.125, gt=0, le=1, description="channels relative to the full VGG-16")
-    batch_norm: bool = Field(True, description="train with batch normalisation (merged before explaining)")
-
-    dropout: float = Field(0.2, ge=0, lt=1, description="share of hidden units dropped in training")
-
-    pretrainings: dict[str, str] = Field(
-        {"objects": "procedural:objects", "faces": "procedural:faces"},
-        description="label -> 'procedural:objects', 'procedural:faces', 'none', or a folder under `data`",
-    )
-    pretraining_classes: int = Field(40, ge=2, description="people in procedural face pretraining")
-    pretraining_views: int = Field(80, ge=4, description="images per class in procedural pretraining")
-    pretraining_samples: int = Field(
-        40000,
-        ge=64,
-        description="images shown during each pretraining, the same number for every pretraining",
-    )
-    pretraining_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of pretraining")
-    pretraining_runs: int = Field(
-        1, ge=1, le=20, description="independent pretraining runs; seed s finetunes run s modulo this number"
-    )
-
-    tasks: tuple[Literal["gender", "identity"], ...] = Field(
-        ("gender", "identity"), min_length=1, description="finetuning tasks"
-    )
-    seeds: int = Field(3, ge=2, le=50, description="random initialisations (head, data order) of each cell")
-    scope: Literal["head", "classifier", "all"] = Field("all", description="layers that finetuning changes")
-    finetuning_samples: dict[Literal["gender", "identity"], int] = Field(
-        {"gender": 10000, "identity": 12000}, description="images shown during finetuning, per task"
-    )
-    finetuning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of finetuning")
-    weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
-    batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
-    bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
-    augment: bool = Field(False, description="mirror, shift and scale training images at random")
-
-    composite: Composite = Field("epsilon_gamma_box", description="LRP composite: which rule each layer uses")
-    explain: Literal["predicted", "true"] = Field(
-        "predicted", description="the class whose logit is explained"
-    )
-    explained_images: int = Field(120, ge=4, le=100000, description="held-out images explained, at most")
-
-    ranking: Literal["signed", "positive", "absolute"] = Field(
-        "positive", description="how relevance orders pixels"
-    )
-    fill: Literal["mean", "blur", "noise", "grey"] = Field("mean", description="what masked pixels become")
-    percents: tuple[Percent, ...] = Field(
-        (2.0, 5.0, 10.0, 20.0, 40.0, 70.0), min_length=2, description="share of pixels kept or removed, %"
-    )
-    transfer_percents: tuple[Percent, ...] = Field(
-        (5.0, 10.0, 20.0),
-        min_length=1,
-        description="share of pixels kept when maps are tested on other models, %",
-    )
-    measure: Literal["accuracy", "probability", "logit"] = Field(
-        "probability", description="performance of a masked image: for its true class"
-    )
-    transfer_control: Literal["random", "blobs", "centre", "average", "other_image"] = Field(
-        "blobs", description="the control mask that a transfer of 0 refers to"
-    )
-    percent_range: Literal["all", "few", "many"] = Field(
-        "all", description="which of the percents claims count: all, or the half with few or with many pixels"
-    )
-    likeness: Literal["spearman", "overlap"] = Field(
-        "spearman",
-        description="how alike maps are: rank correlation over pixels, or overlap of the top pixels",
-    )
-    overlap_percent: Percent = Field(10.0, description="share of top pixels compared between maps, %")
+class Rest(Settings):
+    """Moves beside its users."""
 
     explorer_faces: int = Field(6, ge=1, le=40, description="held-out faces to explore (procedural faces)")
     explorer_composites: tuple[Composite, ...] = Field(
@@ -154,20 +48,9 @@ class Parameters(BaseModel):
         min_length=1,
         description="rules to explore faces with",
     )
-
-    resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
-    permutations: int = Field(5000, ge=100, le=1000000, description="random permutations, where not exact")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of intervals")
-    accuracy_margin: float = Field(
-        0.05, gt=0, lt=0.5, description="accuracies this close count as comparable"
-    )
-    transfer_margin: float = Field(
-        0.5, ge=0, lt=1, description="share of the own map's benefit that counts as 'generally stable'"
-    )
     asymmetry_margin: float = Field(
         0.05, ge=0, lt=1, description="transfer differences below this do not count"
     )
-
     multiverse: dict[Choice, list[str]] = Field(
         {
             "measure": ["accuracy", "probability", "logit"],
@@ -185,19 +68,17 @@ class Parameters(BaseModel):
     calibration_experiments: int = Field(
         100, ge=20, le=100000, description="simulated studies that check intervals and tests"
     )
-
-    ratings: tuple[str, ...] = Field(
+    ratings: tuple[str, ...] = source(
         (), description="CSVs under `data` with pairwise ratings; none: simulated"
     )
     ratings_columns: tuple[str, str, str] = Field(("a", "b", "value"), description="item, item, rating")
     ratings_direction: Literal["dissimilarity", "similarity"] = Field(
         "dissimilarity", description="what a high rating means"
     )
-    ratings_names: str | None = Field(None, description="CSV under `data`: rated stimulus, identity")
+    ratings_names: str | None = source(None, description="CSV under `data`: rated stimulus, identity")
     raters: int = Field(12, ge=2, le=1000, description="simulated observers")
     rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
     observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
-
     evidence: tuple[str, ...] = Field(
         ("brows+jaw",),
         min_length=1,
@@ -282,6 +163,30 @@ class Parameters(BaseModel):
     )
     retrain_seeds: int = Field(2, ge=2, le=50, description="retrained networks for each ranking and share")
 
+
+class Compute(Settings):
+    """Where and how fast, never what."""
+
+    profile: str = Field(DEFAULT_PROFILE, description="the profile these values started from")
+    data: str | None = Field(None, description="folder that holds the image folders and tables named below")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
+    workers: int = Field(2, ge=1, le=64, description="processes that train and explain networks side by side")
+
+
+# Their fields are listed from the last base to the first.
+class Parameters(
+    Rest,
+    verdicts.Inference,
+    models.Models,
+    generalisation.Generalisation,
+    masking.Masking,
+    relevance.Relevance,
+    networks.Networks,
+    stimuli.Stimuli,
+    Compute,
+):
+    """All parameters of the study. Immutable; equal parameters give equal results."""
+
     @model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, values: Any) -> Any:
@@ -289,14 +194,10 @@ class Parameters(BaseModel):
             return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return values
 
-    @field_validator(
-        "percents", "transfer_percents", "shortcut_strengths", "sanity_depths", "retrain_percents"
+    _ascend = field_validator("shortcut_strengths", "sanity_depths", "retrain_percents")(ascending)
+    _each_once = field_validator("shortcut_kinds", "shortcut_methods", "sanity_methods", "retrain_methods")(
+        once
     )
-    @classmethod
-    def _ascending(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if list(values) != sorted(set(values)):
-            raise ValueError("must ascend without repeats")
-        return values
 
     @field_validator("evidence")
     @classmethod
@@ -317,13 +218,6 @@ class Parameters(BaseModel):
         if not set(names) & set(get_args(Composite)):
             raise ValueError("name at least one composite of LRP")
         return names
-
-    @field_validator("shortcut_kinds", "shortcut_methods", "sanity_methods", "retrain_methods")
-    @classmethod
-    def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("each once")
-        return values
 
     @model_validator(mode="after")
     def _fits_together(self) -> Parameters:
@@ -356,11 +250,9 @@ class Parameters(BaseModel):
             raise ValueError(
                 f"data: needed, because {folders[0]!r} is a folder; give DATA=path or --data path"
             )
+        if self.faces != "procedural" and self.gender_table is None and "gender" in self.tasks:
+            raise ValueError("gender_table: needed for the gender task on photographs")
         return self
-
-    def inputs(self, *names: str) -> dict[str, Any]:
-        """The named parameters as a plain dict, for the key of a stored result."""
-        return {name: getattr(self, name) for name in names}
 
     def settings(self) -> dict[str, Any]:
         """Every parameter that decides what is computed, not where or how fast."""
@@ -376,11 +268,6 @@ class Parameters(BaseModel):
     def as_json(self) -> str:
         """Every value, as one line of JSON with sorted keys."""
         return json.dumps(self.model_dump(), sort_keys=True)
-
-
-def is_built_in(source: str) -> bool:
-    """Whether a pretraining source needs no folder of the user's."""
-    return source == "none" or source.startswith("procedural:")
 
 
 def profiles() -> list[str]:

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from study.parameters import ROOT
+ROOT = Path(__file__).resolve().parents[1]
 
 PACKAGES = (
     "torch",
@@ -27,13 +27,12 @@ PACKAGES = (
     "captum",
     "altair",
 )
-# A result depends on these only through its parameters and the keys of what it was made from, which its key holds
-# already: editing them recomputes only the results that name them.
+# How results are made, kept and asked for, which changes none of them: editing these recomputes nothing.
 APART = frozenset(
-    {"faces", "study"}
+    {"study"}
     | {
         f"study.{name}"
-        for name in ("parameters", "store", "provenance", "parallel", "grid", "stimuli", "networks")
+        for name in ("steps", "store", "provenance", "parallel", "memory", "settings", "parameters")
     }
 )
 OURS = ("analysis", "faces", "study", "report")
@@ -49,7 +48,7 @@ def digest(value: Any) -> str:
 def code(*modules: str, apart: frozenset[str] = APART) -> str:
     """Hash of the named modules and of everything of ours they import, except what is `apart`.
 
-    Comments, docstrings and formatting do not count, so editing those recomputes nothing.
+    Comments, docstrings, formatting and classes of `Settings` do not count, so editing those recomputes nothing.
     """
     seen: dict[str, str] = {}
     waiting = list(modules)
@@ -67,7 +66,7 @@ def _module(name: str) -> tuple[str, list[str]] | None:
     path = _source(name)
     if path is None:
         return None
-    tree = _without_docstrings(ast.parse(path.read_text()))
+    tree = _without_words(ast.parse(path.read_text()))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     return digest(ast.dump(tree)), imports(tree, package)
 
@@ -94,9 +93,14 @@ def imports(tree: ast.AST, package: str) -> list[str]:
     return [name for name in names if name.split(".")[0] in OURS]
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _without_words(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
+        if isinstance(node, ast.Module):
+            settings = [
+                n for n in body if isinstance(n, ast.ClassDef) and "Settings" in map(ast.unparse, n.bases)
+            ]
+            body = node.body = [n for n in body if n not in settings]
         if (
             isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
             and body
@@ -132,3 +136,9 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
+
+
+def file_hash(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

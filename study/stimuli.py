@@ -6,24 +6,62 @@ tested and explained on people they never saw, and every network is explained on
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
+from pydantic import Field
 
-import faces as stimuli
-from faces import photographs as folders
-from study.parameters import ParameterError, Parameters
-from study.provenance import digest
-from study.store import Store
+import faces as drawn
+from study import vgg
+from study.settings import ParameterError, Settings, Share, source
+from study.steps import Study, step
 
 GENDERS = ("female", "male")
-DRAWN, PHOTOGRAPHED = ("faces", "study.stimuli"), ("faces.photographs", "study.stimuli")
 PRETRAINING_SEED_OFFSET = 1_000_003  # people of the pretraining set are nobody in the study
 
 
-def faces(p: Parameters, store: Store) -> xr.Dataset:
+class Stimuli(Settings):
+    """Which images there are, and who is held out."""
+
+    faces: str = source(
+        "procedural", description="'procedural', or a folder under `data` with one folder per identity"
+    )
+    gender_table: str | None = source(None, description="CSV under `data`: identity,file,gender")
+    image_size: int = Field(64, ge=32, le=224, description="side of the network's input, pixels")
+    crop: int | None = Field(
+        None, ge=16, description="central square of a photograph that is used, source pixels"
+    )
+    identities: int = Field(30, ge=2, le=2000, description="people in the identity task (procedural faces)")
+    views: int = Field(30, ge=6, le=500, description="images of each of them (procedural faces)")
+    gender_people: int = Field(
+        300, ge=10, le=20000, description="other people, for the gender task (procedural)"
+    )
+    gender_views: int = Field(4, ge=1, le=100, description="images of each of those (procedural faces)")
+    minimum_images: int = Field(
+        20, ge=4, description="images a person needs for the identity task (photographs)"
+    )
+    maximum_images: int = Field(25, ge=4, description="images used of one person at most (photographs)")
+    stimulus_seed: int = Field(0, ge=0, description="seed of procedural stimuli and of the splits")
+    validation_share: Share = Field(
+        0.15, description="share of images (identity) or people (gender) to validate"
+    )
+    test_share: Share = Field(0.25, description="share of images (identity) or people (gender) to test")
+    pretraining_classes: int = Field(40, ge=2, description="people in procedural face pretraining")
+    pretraining_views: int = Field(80, ge=4, description="images per class in procedural pretraining")
+    explained_images: int = Field(120, ge=4, le=100000, description="held-out images explained, at most")
+
+
+@step(
+    *("faces", "image_size", "stimulus_seed", "validation_share", "test_share"),
+    *("identities", "views", "gender_people", "gender_views"),
+    *("gender_table", "crop", "minimum_images", "maximum_images", "ratings", "ratings_names"),
+    title="faces",
+    keep=True,
+)
+def faces(s: Study) -> xr.Dataset:
     """All face images of the study.
 
     Returns:
@@ -32,58 +70,46 @@ def faces(p: Parameters, store: Store) -> xr.Dataset:
         "gender", or "rated": photographs of rated people who have too few images to be trained on) and `split`
         ("train", "validation", "test").
     """
-    return store.remember(("faces", p.as_json()), lambda: _faces(p, store))
+    return _split(_procedural(s.p) if s.p.faces == "procedural" else _photographs(s.p), s.p)
 
 
-def _faces(p: Parameters, store: Store) -> xr.Dataset:
-    names = ["faces", "image_size", "stimulus_seed", "validation_share", "test_share"]
-    if p.faces == "procedural":
-        inputs = p.inputs(*names, "identities", "views", "gender_people", "gender_views")
-        return store.dataset("faces", inputs, DRAWN, lambda: _split(_procedural(p), p)).load()
-    inputs = p.inputs(*names, "gender_table", "crop", "minimum_images", "maximum_images")
-    inputs |= {"content": _fingerprint(p, store, p.faces), "rated": rated_names(p)}
-    return store.dataset("faces", inputs, PHOTOGRAPHED, lambda: _split(_photographs(p), p)).load()
-
-
-def pretraining_set(p: Parameters, store: Store, label: str) -> xr.Dataset:
+@step(
+    *("pretrainings[pretraining]", "image_size", "stimulus_seed", "pretraining_classes", "pretraining_views"),
+    title="pretraining images",
+    keep=True,
+)
+def pretraining_set(s: Study, pretraining: str) -> xr.Dataset:
     """Images to pretrain on, with `split` "train" or "validation"; the class is the coordinate `identity`."""
-    return store.remember(("pretraining", label, p.as_json()), lambda: _pretraining_set(p, store, label))
-
-
-def _pretraining_set(p: Parameters, store: Store, label: str) -> xr.Dataset:
-    source = p.pretrainings[label]
-    inputs = {"source": source} | p.inputs("image_size", "stimulus_seed")
-    if source.startswith("procedural:"):
-        inputs |= p.inputs("pretraining_classes", "pretraining_views")
-    else:
-        inputs |= {"content": _fingerprint(p, store, source)}
-
-    def make() -> xr.Dataset:
-        if source == "procedural:faces":
-            dataset = stimuli.make_faces(
-                p.pretraining_classes,
-                p.pretraining_views,
-                p.image_size,
-                p.stimulus_seed + PRETRAINING_SEED_OFFSET,
-            )
-        elif source == "procedural:objects":
-            dataset = stimuli.make_objects(p.pretraining_views, p.image_size, p.stimulus_seed)
-        elif source.startswith("procedural:"):
+    p = s.p
+    name = p.pretrainings[pretraining]
+    match name:
+        case "procedural:faces":
+            seed = p.stimulus_seed + PRETRAINING_SEED_OFFSET
+            dataset = drawn.make_faces(p.pretraining_classes, p.pretraining_views, p.image_size, seed)
+        case "procedural:objects":
+            dataset = drawn.make_objects(p.pretraining_views, p.image_size, p.stimulus_seed)
+        case _ if name.startswith("procedural:"):
             raise ParameterError(
-                f"pretrainings: {source!r}: procedural sets are procedural:objects, procedural:faces"
+                f"pretrainings: {name!r}: procedural sets are procedural:objects, procedural:faces"
             )
-        else:
-            dataset = stimuli.read_folder(p.path(source), p.image_size)
-        dataset = dataset[["pixels"]]
-        rng = np.random.default_rng(p.stimulus_seed)
-        split = _split_within(dataset.identity.values, {"validation": 0.1}, rng)
-        return dataset.assign_coords(split=("image", split))
-
-    code = DRAWN if source.startswith("procedural:") else PHOTOGRAPHED
-    return store.dataset("pretraining_set", inputs, code, make).load()
+        case _:
+            dataset = drawn.read_folder(p.path(name), p.image_size)
+    dataset = dataset[["pixels"]]
+    rng = np.random.default_rng(p.stimulus_seed)
+    split = _split_within(dataset.identity.values, {"validation": 0.1}, rng)
+    return dataset.assign_coords(split=("image", split))
 
 
-def explained(p: Parameters, dataset: xr.Dataset) -> np.ndarray:
+def explained(s: Study) -> xr.Dataset:
+    """The faces that every network is explained on: `faces` at the indices of `explained_index`.
+
+    A step that calls this declares "explained_images" and needs `faces`.
+    """
+    dataset = faces(s)
+    return dataset.isel(image=explained_index(s, dataset))
+
+
+def explained_index(s: Study, dataset: xr.Dataset) -> np.ndarray:
     """Indices (int64) of the images every network is explained on.
 
     They are test images of the identity task, spread evenly over people, at most `explained_images`.
@@ -91,7 +117,20 @@ def explained(p: Parameters, dataset: xr.Dataset) -> np.ndarray:
     held_out = np.flatnonzero((dataset.group.values == "identity") & (dataset.split.values == "test"))
     turn = pd.Series(dataset.identity.values[held_out]).groupby(dataset.identity.values[held_out]).cumcount()
     order = np.argsort(turn.to_numpy(), kind="stable")
-    return np.sort(held_out[order[: p.explained_images]])
+    return np.sort(held_out[order[: s.p.explained_images]])
+
+
+def explained_inputs(s: Study, task: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The explained images as networks take them, `(N, 3, H, W)` float32, and their true classes `(N,)` int64."""
+    dataset = faces(s)
+    index = explained_index(s, dataset)
+    images = vgg.normalise(torch.from_numpy(dataset.pixels.values[index]))
+    return images.to(s.p.device), torch.from_numpy(labels(dataset, task)[index]).to(s.p.device)
+
+
+def people(s: Study) -> np.ndarray:
+    """Who is on the explained images, `(N,)` of str."""
+    return explained(s).identity.values
 
 
 def classes(dataset: xr.Dataset, task: str) -> list[str]:
@@ -107,7 +146,7 @@ def labels(dataset: xr.Dataset, task: str) -> np.ndarray:
     return pd.Index(classes(dataset, task)).get_indexer(names).astype(np.int64)
 
 
-def rated_names(p: Parameters) -> list[str] | None:
+def rated_names(p: Any) -> list[str] | None:
     """Identities that human raters compared and that may be in the photographs; None where simulated."""
     if not p.ratings or p.ratings_names is None:
         return None
@@ -115,20 +154,18 @@ def rated_names(p: Parameters) -> list[str] | None:
     return sorted(table.iloc[:, 1].dropna().astype(str))
 
 
-def _procedural(p: Parameters) -> xr.Dataset:
-    trained = stimuli.make_faces(p.identities, p.views, p.image_size, p.stimulus_seed)
-    others = stimuli.make_faces(
+def _procedural(p: Any) -> xr.Dataset:
+    trained = drawn.make_faces(p.identities, p.views, p.image_size, p.stimulus_seed)
+    others = drawn.make_faces(
         p.gender_people, p.gender_views, p.image_size, p.stimulus_seed, first_identity=p.identities
     )
     groups = ["identity"] * trained.sizes["image"] + ["gender"] * others.sizes["image"]
     return xr.concat([trained, others], "image").assign_coords(group=("image", groups))
 
 
-def _photographs(p: Parameters) -> xr.Dataset:
-    if p.gender_table is None and "gender" in p.tasks:
-        raise ParameterError("gender_table: needed for the gender task on photographs")
+def _photographs(p: Any) -> xr.Dataset:
     genders = p.path(p.gender_table) if p.gender_table else None
-    dataset = stimuli.read_folder(
+    dataset = drawn.read_folder(
         p.path(p.faces), p.image_size, crop=p.crop, genders=genders, limit=p.maximum_images
     )
     counts = pd.Series(dataset.identity.values).value_counts()
@@ -145,18 +182,18 @@ def _photographs(p: Parameters) -> xr.Dataset:
     return dataset.assign_coords(group=("image", group))
 
 
-def _split(dataset: xr.Dataset, p: Parameters) -> xr.Dataset:
+def _split(dataset: xr.Dataset, p: Any) -> xr.Dataset:
     rng = np.random.default_rng(p.stimulus_seed)
     shares = {"test": p.test_share, "validation": p.validation_share}
     split = np.full(dataset.sizes["image"], "test", dtype="<U10")
-    ours = dataset.group.values == "identity"
-    split[ours] = _split_within(dataset.identity.values[ours], shares, rng)
+    trained = dataset.group.values == "identity"
+    split[trained] = _split_within(dataset.identity.values[trained], shares, rng)
     others = dataset.group.values == "gender"
-    people = pd.DataFrame(
+    table = pd.DataFrame(
         {"identity": dataset.identity.values[others], "gender": dataset.gender.values[others]}
     )
-    people = people.drop_duplicates("identity")
-    by_person = dict(zip(people.identity, _split_within(people.gender.to_numpy(), shares, rng), strict=True))
+    table = table.drop_duplicates("identity")
+    by_person = dict(zip(table.identity, _split_within(table.gender.to_numpy(), shares, rng), strict=True))
     split[others] = [by_person[name] for name in dataset.identity.values[others]]
     return dataset.assign_coords(split=("image", split))
 
@@ -172,18 +209,3 @@ def _split_within(strata: np.ndarray, shares: dict[str, float], rng: np.random.G
             split[members[start:stop]] = name
             start = stop
     return split
-
-
-def _fingerprint(p: Parameters, store: Store, folder: str) -> str:
-    """Content hash of a folder; read again only when a name, size or time in it changed."""
-    root = p.path(folder)
-    listing = sorted(
-        (str(f.relative_to(root)), f.stat().st_size, f.stat().st_mtime_ns) for f in root.rglob("*")
-    )
-    path = store.folder(
-        "fingerprint",
-        {"listing": digest(listing)},
-        ("faces.photographs",),
-        lambda temporary: (temporary / "content.json").write_text(json.dumps(folders.fingerprint(root))),
-    )
-    return json.loads((path / "content.json").read_text())

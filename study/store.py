@@ -1,9 +1,7 @@
 """Results on disk: written once, whole or not at all, checked when read, traceable.
 
-A result is a folder `<root>/<kind>/<key>/`, where the key is a hash of everything the result depends on: its
-parameters, the keys of the results it was made from, and the code that made it. A result is first written to
-a temporary folder and then renamed, under a lock, so a build killed at any moment leaves nothing half done, and
-two builds share their work instead of damaging it.
+A result is a folder `<root>/<kind>/<key>/`. It is first written to a temporary folder, then renamed, under a lock, so
+a build killed at any moment leaves nothing half done, and two builds share their work instead of damaging it.
 """
 
 from __future__ import annotations
@@ -12,15 +10,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from filelock import FileLock
+from torch import nn
 
-from study import provenance
+from study import provenance, weights
+
+PROVENANCE = "provenance.json"
+WHOLE = "result"  # name of a result that is one thing
 
 
 class StoreError(RuntimeError):
@@ -28,85 +31,47 @@ class StoreError(RuntimeError):
 
 
 class Store:
-    """Results under one folder.
-
-    Args:
-        root: the folder; made when first written to.
-    """
+    """Results under the folder `root`, made when first written to."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        self._memory: dict[Any, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_memory": {}}
-
-    def remember(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make()` returned the first time, for as long as this process lives."""
-        if key not in self._memory:
-            self._memory[key] = make()
-        return self._memory[key]
-
-    def key(self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...]) -> str:
-        """The key of a result: a hash of its kind, inputs and code."""
-        return provenance.digest([kind, inputs, provenance.code(*code)])
 
     def folder(
-        self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...], make: Callable[[Path], None]
+        self, kind: str, key: str, make: Callable[[Path], None], record: Callable[[], Mapping[str, Any]]
     ) -> Path:
-        """The folder of a result, made by `make(temporary_folder)` if it is not there.
+        """The folder of a result, made by `make(temporary folder)` if it is not there; `record()` says from what.
 
         Raises:
             StoreError: the result is there, but files are missing or of the wrong size.
         """
-        key = self.key(kind, inputs, code)
         final = self.root / kind / key
         if not final.is_dir():
             final.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / kind / f"{key}.lock"):
+            with FileLock(final.with_name(f"{key}.lock")):
                 if not final.is_dir():
-                    self._write(final, kind, inputs, make)
+                    self._write(final, make, record)
         self._check_sizes(final)
         return final
 
-    def dataset(
-        self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...], make: Callable[[], xr.Dataset]
-    ) -> xr.Dataset:
-        """Like `folder`, for a result that is one dataset; `make()` returns it. Opened lazily from zarr."""
-        path = self.folder(kind, inputs, code, lambda temporary: write(make(), temporary / "data.zarr"))
-        dataset = read(path / "data.zarr")
-        return dataset.assign_attrs(store_key=path.name, store_path=str(path))
-
-    def json(
-        self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...], make: Callable[[], Any]
-    ) -> Any:
-        """Like `folder`, for a result that JSON can hold (NaN included); `make()` returns it."""
-        path = self.folder(
-            kind,
-            inputs,
-            code,
-            lambda temporary: (temporary / "result.json").write_text(json.dumps(make(), indent=1)),
-        )
-        return json.loads((path / "result.json").read_text())
-
-    def has(self, kind: str, inputs: Mapping[str, Any], code: tuple[str, ...]) -> bool:
+    def has(self, kind: str, key: str) -> bool:
         """Whether a result is there."""
-        return (self.root / kind / self.key(kind, inputs, code)).is_dir()
+        return (self.root / kind / key).is_dir()
 
     def verify(self) -> list[str]:
         """Read every result whole; the paths of those whose content is not what was written."""
         bad = []
-        for record in sorted(self.root.glob("*/*/provenance.json")):
+        for record in sorted(self.root.glob(f"*/*/{PROVENANCE}")):
             folder = record.parent
             files = json.loads(record.read_text())["files"]
-            same = all(
-                (folder / name).is_file() and _blake2(folder / name) == h for name, (_, h) in files.items()
-            )
-            if not same:
+            if any(
+                not (folder / name).is_file() or _blake2(folder / name) != h for name, (_, h) in files.items()
+            ):
                 bad.append(str(folder))
         return bad
 
-    def _write(self, final: Path, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> None:
+    def _write(
+        self, final: Path, make: Callable[[Path], None], record: Callable[[], Mapping[str, Any]]
+    ) -> None:
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)  # left by a build that was killed: the lock is ours
         temporary.mkdir(parents=True)
@@ -116,23 +81,78 @@ class Store:
             for path in sorted(temporary.rglob("*"))
             if path.is_file()
         }
-        record = {
-            "kind": kind,
-            "key": final.name,
-            "inputs": inputs,
-            "files": files,
-        } | provenance.environment()
-        (temporary / "provenance.json").write_text(json.dumps(record, indent=1, default=str))
+        whole = {"kind": final.parent.name, "key": final.name, **record(), "files": files}
+        text = json.dumps(whole | provenance.environment(), indent=1, default=str)
+        (temporary / PROVENANCE).write_text(text)
         os.replace(temporary, final)
 
     def _check_sizes(self, folder: Path) -> None:
-        files = json.loads((folder / "provenance.json").read_text())["files"]
-        for name, (size, _) in files.items():
+        for name, (size, _) in json.loads((folder / PROVENANCE).read_text())["files"].items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != size:
                 raise StoreError(
                     f"{path} is missing or damaged; delete the folder {folder} to have it made again"
                 )
+
+
+# ------------------------------------------------------------ values as files
+
+
+class Parts(Mapping):
+    """A result of several things by name, each read from its file when it is asked for."""
+
+    def __init__(self, files: Mapping[str, Path]):
+        self._files = dict(files)
+
+    def __getitem__(self, name: str) -> Any:
+        return _read_file(self._files[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def save(value: Any, folder: Path) -> None:
+    """Write a value, or each value of a dict that holds others than JSON can, to a file of its kind in `folder`."""
+    if isinstance(value, dict) and any(
+        isinstance(v, xr.Dataset | pd.DataFrame | nn.Module) for v in value.values()
+    ):
+        for name, part in value.items():
+            _write_file(part, folder / name)
+    else:
+        _write_file(value, folder / WHOLE)
+
+
+def load(folder: Path) -> Any:
+    """What `save` wrote to `folder`; several things as `Parts`. Datasets are opened lazily."""
+    files = {path.stem: path for path in folder.iterdir() if path.name != PROVENANCE}
+    return _read_file(files[WHOLE]) if WHOLE in files else Parts(files)
+
+
+def _write_file(value: Any, path: Path) -> None:
+    match value:
+        case xr.Dataset():
+            write(value, path.with_suffix(".zarr"))
+        case pd.DataFrame():
+            value.to_csv(path.with_suffix(".csv"), index=False)
+        case nn.Module():
+            weights.save(value, path.with_suffix(".safetensors"))
+        case _:
+            path.with_suffix(".json").write_text(json.dumps(value, indent=1))
+
+
+def _read_file(path: Path) -> Any:
+    match path.suffix:
+        case ".zarr":
+            return read(path)
+        case ".csv":
+            return pd.read_csv(path, float_precision="round_trip")
+        case ".safetensors":
+            return weights.load(path)
+        case _:
+            return json.loads(path.read_text())
 
 
 def write(dataset: xr.Dataset, path: Path) -> None:

@@ -1,32 +1,30 @@
-"""Training and finetuning one network, and its logits.
+"""Training and finetuning one network, and its logits: the one trainer of all experiments.
 
 AdamW (Loshchilov & Hutter 2019) with a one-cycle learning rate (Smith & Topin 2019) and cross entropy.
 """
 
 import math
 import time
-from collections.abc import Callable
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
+from study import parallel
 from study.vgg import VGG16, normalise, sequential
 
-SCOPES = ("head", "classifier", "all")
 # Augmentation moves an image by at most this share of its side, and scales it by at most this factor.
 SHIFT = 0.06
 SCALE = 0.08
 
 
-def fit(
+def train(
     model: VGG16,
     pixels: Tensor,
     labels: Tensor,
     *,
-    epochs: int,
+    samples: int,
     batch_size: int,
     learning_rate: float,
     weight_decay: float,
@@ -34,29 +32,24 @@ def fit(
     scope: str = "all",
     validation: tuple[Tensor, Tensor] | None = None,
     augment: bool = False,
-    label_smoothing: float = 0.0,
     bfloat16: bool = False,
-    description: str = "training",
-    progress: bool = True,
-    on_epoch: Callable[[], object] | None = None,
 ) -> pd.DataFrame:
     """Train `model` in place and leave it in evaluation mode with the weights of the last step.
 
     `pixels (N, 3, H, W)` uint8, `labels (N,)` int64 in `0..classes - 1`; `validation` is another such pair,
-    which is only reported on and never chooses anything. `scope` says what learns: the last linear layer
-    ("head"), the three linear layers ("classifier") or everything ("all"); what does not learn runs in
-    evaluation mode, its batch norm statistics untouched. `learning_rate` is the peak of the cycle.
-    `augment` mirrors each image at random and shifts and scales it a little. `seed` fixes data order,
-    dropout and augmentation: same machine, same number of threads, same arguments, same weights.
-    `bfloat16` runs layers in mixed precision: nearly twice as fast where the processor supports it, far
-    slower where it does not. `on_epoch` is called after every epoch, for a caller with its own progress bar.
+    which is only reported on and never chooses anything. `samples` images are shown, rounded to whole epochs of
+    the N. `scope` says what learns: the last linear layer ("head"), the three linear layers ("classifier") or
+    everything ("all"); what does not learn runs in evaluation mode, its batch norm statistics untouched.
+    `learning_rate` is the peak of the cycle. `augment` mirrors each image at random and shifts and scales it a
+    little. `seed` fixes data order, dropout and augmentation: same machine, same number of threads, same
+    arguments, same weights. `bfloat16` runs layers in mixed precision: nearly twice as fast where the processor
+    supports it, far slower where it does not. Tells `parallel.progress` of the images shown.
 
     Returns one row per epoch: `epoch` (from 1), `train_loss` and `train_accuracy` (running, with dropout
     and augmentation), `validation_accuracy` (NaN without validation) and `seconds`.
 
-    Raises ValueError naming what is wrong with the data or an argument, or when the loss is not finite.
+    Raises ValueError naming what is wrong with the data, or when the loss is not finite.
     """
-    _check_arguments(epochs, batch_size, learning_rate, weight_decay, label_smoothing, scope)
     _check_data(model, pixels, labels, "training")
     if labels.unique().numel() < 2:
         raise ValueError(f"all training labels are {labels[0].item()}; at least two classes are needed")
@@ -68,17 +61,15 @@ def fit(
     trunk, head = _split(model, scope)
     frozen_once = scope != "all" and not augment
     inputs = predict(trunk, pixels) if frozen_once else pixels
-    steps = math.ceil(len(labels) / batch_size)
+    epochs = max(1, round(samples / len(labels)))
+    steps = math.ceil(len(labels) / min(batch_size, len(labels)))
     optimiser = torch.optim.AdamW(_decayed(head, weight_decay), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * steps)
     generator = torch.Generator().manual_seed(seed)
 
     history = []
     # Dropout can only draw from the global generator: lend it our seed and give the state back afterwards.
-    with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        tqdm(total=epochs * steps, desc=description, unit="batch", disable=not progress) as bar,
-    ):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for epoch in range(1, epochs + 1):
             started = time.perf_counter()
@@ -92,7 +83,7 @@ def fit(
                     x = _prepare(trunk, x, generator if augment else None)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                     logits = head(x)
-                loss = functional.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
+                loss = functional.cross_entropy(logits.float(), y)
                 if not torch.isfinite(loss):
                     raise ValueError(
                         f"the loss is {loss.item()} in epoch {epoch}; "
@@ -104,7 +95,6 @@ def fit(
                 schedule.step()
                 loss_sum += loss.item() * len(batch)
                 correct += (logits.argmax(1) == y).sum().item()
-                bar.update()
             row = {
                 "epoch": epoch,
                 "train_loss": loss_sum / len(labels),
@@ -112,10 +102,8 @@ def fit(
                 "validation_accuracy": math.nan if validation is None else accuracy(model, *validation),
                 "seconds": time.perf_counter() - started,
             }
-            bar.set_postfix(loss=f"{row['train_loss']:.3f}", accuracy=f"{row['train_accuracy']:.1%}")
             history.append(row)
-            if on_epoch is not None:
-                on_epoch()
+            parallel.progress(samples / epochs)
     model.to(memory_format=torch.contiguous_format).eval()
     return pd.DataFrame(history)
 
@@ -179,22 +167,6 @@ def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
     transform[:, :, 2] = 2 * SHIFT * uniform[:, 2:]
     grid = functional.affine_grid(transform.to(images.device), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-
-
-def _check_arguments(
-    epochs: int, batch_size: int, learning_rate: float, weight_decay: float, smoothing: float, scope: str
-) -> None:
-    if scope not in SCOPES:
-        raise ValueError(f"scope is {scope!r}; choose one of {', '.join(SCOPES)}")
-    for name, value, valid, allowed in (
-        ("epochs", epochs, epochs >= 1, "at least 1"),
-        ("batch_size", batch_size, batch_size >= 1, "at least 1"),
-        ("learning_rate", learning_rate, 0 < learning_rate < math.inf, "above 0 and finite"),
-        ("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "at least 0 and finite"),
-        ("label_smoothing", smoothing, 0 <= smoothing < 1, "in [0, 1)"),
-    ):
-        if not valid:
-            raise ValueError(f"{name} is {value}; it must be {allowed}")
 
 
 def _check_data(model: VGG16, pixels: Tensor, labels: Tensor, split: str) -> None:

@@ -100,6 +100,14 @@ def normalise(pixels: Tensor) -> Tensor:
     return (pixels.float() - mean) / std
 
 
+def bounds(composite: str) -> dict[str, list[float]]:
+    """Keyword arguments `low` and `high`, the range of network input by channel, for composites that need it."""
+    if not composite.endswith("box"):
+        return {}
+    ends = normalise(torch.tensor([0.0, 255.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1))[..., 0, 0]
+    return {"low": ends[0].tolist(), "high": ends[1].tolist()}
+
+
 def vgg16(
     classes: int,
     *,

@@ -1,0 +1,242 @@
+"""What keeping or removing a network's most relevant pixels does to its decisions, beside fair controls."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from pydantic import Field, field_validator
+
+from analysis import attribution, inference, masking, permutation, transfer
+from study import networks, relevance, stimuli, vgg
+from study.grid import Cell
+from study.relevance import SEED
+from study.settings import Percent, Settings, ascending
+from study.steps import Study, step
+from study.verdicts import ESTIMATE, Region, answer, part
+
+RIVALS = ("random", "blobs", "centre", "least", "other_image", "average", "edges")  # need no further network
+RANKINGS = ("relevance", *RIVALS, "random_weights")
+CONTROLS = tuple(name for name in RANKINGS if name not in ("relevance", "least"))
+MODE_SIGNS = {"keep": 1, "remove": -1}  # whether high performance under a ranking speaks for it
+
+
+class Masking(Settings):
+    """How images are masked, and what counts."""
+
+    fill: Literal["mean", "blur", "noise", "grey"] = Field("mean", description="what masked pixels become")
+    percents: tuple[Percent, ...] = Field(
+        (2.0, 5.0, 10.0, 20.0, 40.0, 70.0), min_length=2, description="share of pixels kept or removed, %"
+    )
+    measure: Literal["accuracy", "probability", "logit"] = Field(
+        "probability", description="performance of a masked image: for its true class"
+    )
+    percent_range: Literal["all", "few", "many"] = Field(
+        "all", description="which of the percents claims count: all, or the half with few or with many pixels"
+    )
+
+    _percents = field_validator("percents")(ascending)
+
+
+@step(
+    *("ranking", "fill", "percents", "composite", "explained_images"),
+    needs=[relevance.explain, networks.finetuned, stimuli.faces],
+    title="masking",
+    work=lambda s, cell: s.p.explained_images * len(RANKINGS),
+)
+def curves(s: Study, cell: Cell) -> xr.Dataset:
+    """Masking curves of one network: `correct`, `probability`, `logit` `(ranking, mode, percent, image)`.
+
+    Rankings are the network's own relevance and every control, each followed for the true class.
+    """
+    p, own = s.p, relevance.explain(s, cell)
+    images, labels = stimuli.explained_inputs(s, cell.task)
+    model = networks.network(s, cell)
+    scores = attribution.scores(
+        model,
+        images,
+        torch.from_numpy(own.target.values),
+        RANKINGS,
+        own=torch.from_numpy(own.relevance.values),
+        by=p.ranking,
+        seed=SEED,
+        identities=list(stimuli.people(s)),
+        untrained=vgg.randomise(model, SEED),
+        composite=p.composite,
+        **vgg.bounds(p.composite),
+    )
+    return masked(model, images, labels, scores, p.percents, p.fill)
+
+
+def masked(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    scores: dict[str, torch.Tensor],
+    percents: tuple[float, ...],
+    fill: str,
+    modes: tuple[str, ...] = masking.MODES,
+) -> xr.Dataset:
+    """`masking.curves` of several rankings' scores `(N, H, W)`: dimensions `(ranking, mode, percent, image)`.
+
+    With both modes, 0 and 100 percent are added: areas need the ends of a curve, which are the same for all rankings.
+    """
+    model = model.to(memory_format=torch.channels_last)
+    filling = masking.fillings(images, fill, seed=SEED)
+
+    def predict(batch: torch.Tensor) -> torch.Tensor:
+        return model(batch.contiguous(memory_format=torch.channels_last))
+
+    def one(scores: torch.Tensor, percents: tuple[float, ...]) -> xr.Dataset:
+        return masking.curves(
+            predict, images, scores, percents, filling=filling, labels=labels, seed=SEED, modes=modes
+        )
+
+    ends = [one(next(iter(scores.values())), (0.0, 100.0))] if len(modes) > 1 else []
+    whole = [xr.concat([*ends, one(each, percents)], "percent").sortby("percent") for each in scores.values()]
+    return xr.concat(whole, xr.Variable("ranking", list(scores)))
+
+
+def performance(p: Any, dataset: xr.Dataset) -> xr.DataArray:
+    """The parameter `measure` of masked images, as float."""
+    return dataset[{"accuracy": "correct"}.get(p.measure, p.measure)].astype(np.float64)
+
+
+# ------------------------------------------------------------ the claim, which "consensus" makes of other maps
+
+
+CLAIM = (*ESTIMATE, "permutations", "measure", "percent_range", "percents", "explained_images")
+
+
+@step(*CLAIM, needs=[curves.every(), stimuli.faces], title="claim C2")
+def claim(s: Study) -> dict[str, Any]:
+    """Claim C2: relevance beats every control, when pixels are kept and when they are removed."""
+    return against_controls(s, curves.grid(s), "relevance", CONTROLS)
+
+
+def against_controls(
+    s: Study, dataset: xr.Dataset, ranking: str, controls: tuple[str, ...]
+) -> dict[str, Any]:
+    """The claim that a ranking beats every control: region and parts, by area between the curves."""
+    p, region, people = s.p, Region(low=0), stimuli.people(s)
+    strata, units = transfer.resampling(s.grid)
+    parts = []
+    for (mode, control), values in gains_over_controls(p, dataset, ranking, controls).items():
+        estimate = inference.mean(values, people, strata, units=units, n=p.resamples, seed=p.stimulus_seed)
+        chance = permutation.sign_flip(values.mean(0), people, n=p.permutations, seed=p.stimulus_seed)
+        label = f"{mode}: against {control.replace('_', ' ')}"
+        parts.append(part(region, label, estimate, estimate.interval(p.confidence), people, chance))
+    return answer(region, parts)
+
+
+def gains_over_controls(
+    p: Any, dataset: xr.Dataset, ranking: str, controls: tuple[str, ...]
+) -> dict[tuple[str, str], np.ndarray]:
+    """Area between the curves of a ranking and of each control, `{(mode, control): (model, image) array}`.
+
+    Keeping relevant pixels should help and removing them should hurt, so the sign is turned for "remove":
+    positive speaks for the ranking in both.
+    """
+    area = masking.area(performance(p, dataset), *counted(p))
+    gains = {}
+    for mode, sign in MODE_SIGNS.items():
+        own = area.sel(ranking=ranking, mode=mode)
+        for control in controls:
+            difference = sign * (own - area.sel(ranking=control, mode=mode))
+            gains[mode, control] = difference.transpose("model", "image").values
+    return gains
+
+
+def counted(p: Any) -> tuple[float, float]:
+    """The range of percents whose area counts, by the parameter `percent_range`."""
+    middle = p.percents[(len(p.percents) - 1) // 2]
+    return {"all": (0.0, 100.0), "few": (0.0, middle), "many": (middle, 100.0)}[p.percent_range]
+
+
+# ------------------------------------------------------------ tables
+
+
+def kept_pixels(s: Study, cell: Cell) -> torch.Tensor:
+    """The masks `(percent, image, y, x)` bool of a network, at each of `percents`: those measured."""
+    return masking.select(relevance.scores(s, cell), s.p.percents, seed=SEED)
+
+
+def curve_table(s: Study, dataset: xr.Dataset, rankings: list[str] | None = None) -> pd.DataFrame:
+    """Masking curves averaged over networks and images: ranking, mode, percent, performance, low, high."""
+    values, people = performance(s.p, dataset), stimuli.people(s)
+    rows = []
+    for ranking in rankings or dataset.ranking.values:
+        for mode in dataset["mode"].values:
+            chosen = values.sel(ranking=ranking, mode=mode).transpose("percent", "model", "image")
+            for percent, at in zip(chosen.percent.values, chosen.values, strict=True):
+                row = {"ranking": ranking.replace("_", " "), "mode": str(mode), "percent": float(percent)}
+                rows.append(row | mean_row(s, at, people, "performance"))
+    return pd.DataFrame(rows)
+
+
+def mean_row(
+    s: Study,
+    values: np.ndarray,
+    people: np.ndarray,
+    name: str,
+    grid: list[Cell] | None = None,
+    contrast: np.ndarray | None = None,
+) -> dict[str, float]:
+    """Mean of `values (model, image)` as {name, low, high}; shares and probabilities stay within 0 and 1.
+
+    The models are those of `grid`, by default the study's. `contrast` weighs them; see `inference.mean`.
+    """
+    strata, units = transfer.resampling(s.grid if grid is None else grid)
+    estimate = inference.mean(
+        values,
+        people,
+        strata,
+        contrast=contrast,
+        units=units,
+        n=inference.QUICK_DRAWS,
+        seed=s.p.stimulus_seed,
+    )
+    within = contrast is None and values.min() >= 0 and values.max() <= 1
+    return estimate.row(name, s.p.confidence, (0.0, 1.0) if within else None)
+
+
+def leads(s: Study) -> pd.DataFrame:
+    """How far relevance is ahead of each control at each percent: mode, percent, control, lead, low, high.
+
+    The lead is the difference in performance, turned for removing, where the lower is the better.
+    """
+    values, people = performance(s.p, curves.grid(s)), stimuli.people(s)
+    strata, units = transfer.resampling(s.grid)
+    rows = []
+    for (mode, sign), percent, control in product(MODE_SIGNS.items(), s.p.percents, CONTROLS):
+        at = values.sel(mode=mode, percent=percent).transpose("ranking", "model", "image")
+        difference = sign * (at.sel(ranking="relevance") - at.sel(ranking=control)).values
+        estimate = inference.mean(
+            difference, people, strata, units=units, n=inference.QUICK_DRAWS, seed=s.p.stimulus_seed
+        )
+        row = {"mode": mode, "percent": percent, "control": control.replace("_", " ")}
+        rows.append(row | estimate.row("lead", s.p.confidence))
+    return pd.DataFrame(rows)
+
+
+def borders(s: Study) -> pd.Series:
+    """How scattered kept pixels are: share of them with a filled pixel beside, above or below, at the largest percent.
+
+    Of "relevance" and of the fixed mask "average", means over networks and images.
+    """
+    shares: dict[str, list[float]] = {"relevance": [], "average": []}
+    for cell in s.grid:
+        own = relevance.scores(s, cell)
+        for ranking, scores in (
+            ("relevance", own),
+            ("average", attribution.control("average", own, seed=SEED)),
+        ):
+            kept = masking.select(scores, max(s.p.percents), seed=SEED).numpy()
+            whole = np.pad(kept, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+            inner = whole[:, :-2, 1:-1] & whole[:, 2:, 1:-1] & whole[:, 1:-1, :-2] & whole[:, 1:-1, 2:]
+            shares[ranking].append((kept & ~inner).sum() / kept.sum())
+    return pd.Series({name: float(np.mean(values)) for name, values in shares.items()})
