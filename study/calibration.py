@@ -16,19 +16,10 @@ from statsmodels.stats.proportion import proportion_confint
 from analysis import correction, permutation, transfer
 from analysis import inference as bootstrap
 from analysis.inference import Estimate, Statistic
+from study.grid import Cell
 
 CHUNK = 250  # experiments that share their bootstrap draws
 RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Network:
-    """Coordinates of a simulated network."""
-
-    pretraining: str
-    task: str
-    seed: int
-    run: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,10 +31,10 @@ class Design:
     images: int = 3
 
     @property
-    def networks(self) -> list[Network]:
+    def networks(self) -> list[Cell]:
         """The grid."""
         families = [(p, t) for p in ("objects", "faces") for t in ("gender", "identity")]
-        return [Network(p, t, seed) for p, t in families for seed in range(self.seeds)]
+        return [Cell(p, t, seed, 0) for p, t in families for seed in range(self.seeds)]
 
     @property
     def groups(self) -> np.ndarray:
@@ -353,9 +344,9 @@ def power(
 
 
 def rate(hits: np.ndarray) -> dict[str, float]:
-    """`experiments`, `rate` and its 95 % Wilson interval `rate_low`, `rate_high`."""
+    """`experiments`, `rate` and its 95 % Wilson interval `low`, `high`."""
     low, high = proportion_confint(int(hits.sum()), len(hits), method="wilson")
-    return {"experiments": len(hits), "rate": float(hits.mean()), "rate_low": low, "rate_high": high}
+    return {"experiments": len(hits), "rate": float(hits.mean()), "low": low, "high": high}
 
 
 def _means(values: np.ndarray, weights: np.ndarray) -> Statistic:

@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from analysis.inference import Estimate
-from study import Study, calibration
+from study import calibration
 from study.calibration import Design
+from study.settings import Settings
+from study.steps import Study, step
 
-CODE = (
-    "study.certainty",
-    "analysis.inference",
-    "analysis.likeness",
-    "analysis.permutation",
-    "analysis.transfer",
-    "study.calibration",
-)
 PEOPLE = 30  # of the simulated studies, near those of the paper
 ACCURACY = 0.9  # of simulated hits and misses
 PLANNED_SEEDS = (2, 3, 4, 5, 7, 10, 15, 20)
 PLANNED_PEOPLE = (1, 2, 4)  # times those of the study
 
 
-def tables(study: Study) -> dict[str, pd.DataFrame]:
+class Certainty(Settings):
+    """How large the simulated studies are."""
+
+    calibration_seeds: tuple[Annotated[int, Field(ge=2, le=50)], ...] = Field(
+        (3,), min_length=1, description="seeds per family of those simulated studies; one design each"
+    )
+    calibration_experiments: int = Field(
+        100, ge=20, le=100000, description="simulated studies that check intervals and tests"
+    )
+
+
+@step("calibration_seeds", "calibration_experiments", "stimulus_seed", title="simulated studies")
+def simulations(s: Study) -> dict[str, Any]:
     """Simulated studies: `coverage`, `transfer`, `tests`.
 
     coverage: of 95 % intervals for means, by seeds, kind of score, variation, statistic and method; transfer: of those
     for transfer between networks; tests: how often a test at 5 % finds what is not there, with the first of
-    `calibration_seeds`. Each row has experiments, rate and its 95 % interval rate_low, rate_high.
+    `calibration_seeds`. Each row has experiments, rate and its 95 % interval low, high.
     """
-    p = study.parameters
-    designs = [Design(seeds, PEOPLE) for seeds in p.calibration_seeds]
-    options = {"experiments": p.calibration_experiments, "seed": p.stimulus_seed}
-    inputs = {"designs": [asdict(design) for design in designs]} | options
-
-    def make() -> dict[str, list[dict]]:
-        scores = calibration.coverage(designs, **options).assign(score="normal")
-        hits = calibration.coverage(designs, accuracy=ACCURACY, **options).assign(score="hit or miss")
-        found = {
-            "coverage": pd.concat([scores, hits], ignore_index=True),
-            "transfer": calibration.pair_coverage(designs, **options),
-            "tests": calibration.false_positives(designs[0], **options),
-        }
-        return {name: rows.to_dict("records") for name, rows in found.items()}
-
+    designs = [Design(seeds, PEOPLE) for seeds in s.p.calibration_seeds]
+    options = {"experiments": s.p.calibration_experiments, "seed": s.p.stimulus_seed}
+    scores = calibration.coverage(designs, **options).assign(score="normal")
+    hits = calibration.coverage(designs, accuracy=ACCURACY, **options).assign(score="hit or miss")
     return {
-        name: pd.DataFrame(rows) for name, rows in study.store.json("calibration", inputs, CODE, make).items()
+        "coverage": pd.concat([scores, hits], ignore_index=True),
+        "transfer": calibration.pair_coverage(designs, **options),
+        "tests": calibration.false_positives(designs[0], **options),
     }
 
 
-def power(study: Study, records: list[dict]) -> pd.DataFrame:
+def tables(s: Study) -> dict[str, pd.DataFrame]:
+    """The tables of `simulations`."""
+    return dict(simulations(s))
+
+
+def power(s: Study, records: list[dict]) -> pd.DataFrame:
     """Chance that a larger study reaches a verdict on each claim, if the truth is what this study estimates.
 
     Columns: claim, people (in the planned study), seeds, power. The effect is the distance from the deciding part's
@@ -70,7 +73,7 @@ def power(study: Study, records: list[dict]) -> pd.DataFrame:
         people = round(part["df"][0]) + 1
         for more in PLANNED_PEOPLE:
             for seeds in PLANNED_SEEDS:
-                planned = {"people": (people, more * people), "seeds": (study.parameters.seeds, seeds)}
+                planned = {"people": (people, more * people), "seeds": (s.p.seeds, seeds)}
                 chance = calibration.power(estimate, effect, **planned)
                 row = {"claim": f"{record['id']} {record['title']}", "people": f"{more * people} people"}
                 rows.append(row | {"seeds": seeds, "power": chance})

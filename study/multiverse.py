@@ -8,122 +8,98 @@ from __future__ import annotations
 
 import json
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pandas as pd
+from pydantic import Field
 
-from study import Study, archive, claims, parallel
-from study.parameters import COMPUTE, Parameters
-from study.store import Store
+from study import claims, parallel, stored
+from study.settings import Settings
+from study.steps import Study
 
-CODE = ("study.multiverse", "study.claims", "study", "study.networks", "study.stimuli", "faces")
-# The choices each claim depends on; the others would give the same numbers again.
-MASKING = ("composite", "ranking", "fill", "measure", "percent_range")
-DEPENDS = {
-    "C1": (),
-    "C2": MASKING,
-    "C3": (*MASKING, "likeness"),
-    "C4": MASKING,
-    "C5": MASKING,
-    "C6": MASKING,
-    "C7": MASKING,
-    "C8": ("composite",),
-}
+Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
+CHOICES = get_args(Choice)
 COSTLY = ("composite", "ranking", "fill")  # choices that need maps or masked images of their own
-# Parameters, by how their names begin, that do not change what a claim's default analysis gives: those of experiments
-# beside the study.
-BESIDE = (
-    "multiverse",
-    "calibration",
-    "evidence",
-    "intervention",
-    "narrow",
-    "shortcut",
-    "sanity",
-    "retrain",
-    "explorer",
-)
+NUMBERS = ("estimate", "ci_low", "ci_high", "verdict", "part")
 
 
-def tables(study: Study) -> dict[str, pd.DataFrame]:
+class Multiverse(Settings):
+    """Which analyses are tried."""
+
+    multiverse: dict[Choice, list[str]] = Field(
+        {
+            "measure": ["accuracy", "probability", "logit"],
+            "percent_range": ["all", "few", "many"],
+            "likeness": ["spearman", "overlap"],
+        },
+        description="choices that every claim is recomputed under, in all combinations",
+    )
+    multiverse_resamples: int = Field(
+        400, ge=100, le=100000, description="bootstrap resamples of each of those"
+    )
+
+
+def choices(claim: str) -> tuple[str, ...]:
+    """The choices a claim depends on; the others would give the same numbers again."""
+    decisive = claims.STEPS[claim].depends_on()
+    return tuple(name for name in CHOICES if name in decisive)
+
+
+def tables(s: Study) -> dict[str, pd.DataFrame]:
     """The tables that are stored: `analyses`."""
-    return {"analyses": analyses(study)}
+    return {"analyses": analyses(s)}
 
 
-def analyses(study: Study) -> pd.DataFrame:
+def analyses(s: Study) -> pd.DataFrame:
     """One row per claim and combination of the choices it depends on.
 
     Columns: claim, the choices (NaN where the claim does not depend on one), estimate, ci_low, ci_high, verdict, part,
     is_default (all choices as in the study's own analysis).
     """
-    inputs = {"settings": study.parameters.settings()} | study.input_hashes()
-    modules = ("study.multiverse", "study.claims", "study")
-    return pd.DataFrame(study.store.json("multiverse", inputs, modules, lambda: _analyses(study)))
-
-
-def _analyses(study: Study) -> list[dict[str, Any]]:
-    own = study.parameters
-    p = own.model_copy(update={"resamples": own.multiverse_resamples})
-    todo = [(name, choices) for name, depends in DEPENDS.items() for choices in _combinations(p, depends)]
-    defaults = [all(getattr(own, key) == value for key, value in choices.items()) for _, choices in todo]
-    # The default analysis has as many resamples as the ledger, so that its verdict is the ledger's.
-    universes = [
-        (own if default else p.model_copy(update=choices), name)
-        for (name, choices), default in zip(todo, defaults, strict=True)
-    ]
-    together: dict[tuple, list] = {}
-    for universe, name in universes:  # those that share maps and masks are one job, which reads these once
-        together.setdefault(tuple(getattr(universe, choice) for choice in COSTLY), []).append(
-            (universe, name)
-        )
+    todo = [(name, chosen) for name in claims.STEPS for chosen in _combinations(s.p, choices(name))]
+    universes = [_universe(s, chosen) for _, chosen in todo]
+    together: dict[tuple, list[int]] = {}
+    for k, universe in enumerate(
+        universes
+    ):  # those that share maps and masks are one job, which reads these once
+        together.setdefault(tuple(getattr(universe.p, name) for name in COSTLY), []).append(k)
+    jobs = []
     for group in together.values():
-        maps = Study(group[0][0], study.store)
-        maps.curves(), maps.transfer(), maps.consensus(), maps.agreement(), maps.similarity()
-    hashes = study.input_hashes()
-    jobs = [(study.store, hashes, group) for group in together.values()]
-    sizes = [len(group) for group in together.values()]
-    parallel.each(decide, jobs, sizes, "analyses", p.workers, p.threads, unit="analysis")
+        missing = [
+            (universes[k].settings, todo[k][0]) for k in group if not _is_decided(universes[k], todo[k][0])
+        ]
+        for k in group if missing else ():
+            claims.STEPS[todo[k][0]].prepare(universes[k], [()])
+        jobs += [(s.store.root, missing)] if missing else []
+    sizes = [len(missing) for _, missing in jobs]
+    parallel.each(decide, jobs, sizes, "analyses", s.p.workers, s.p.threads, unit="analysis")
     rows = []
-    for (name, choices), (universe, _), default in zip(todo, universes, defaults, strict=True):
-        record = claims.claim(_Universe(universe, study.store, hashes), name)
-        found = {key: record[key] for key in ("estimate", "ci_low", "ci_high", "verdict", "part")}
-        rows.append({"claim": name} | choices | found | {"is_default": default})
-    return rows
+    for (name, chosen), universe in zip(todo, universes, strict=True):
+        record = claims.claim(universe, name)
+        numbers = {key: record[key] for key in NUMBERS}
+        rows.append({"claim": name} | chosen | numbers | {"is_default": _is_default(s.p, chosen)})
+    return pd.DataFrame(rows)
 
 
-def decide(store: Store, hashes: dict[str, Any], universes: list[tuple[Parameters, str]]) -> None:
-    """Compute claims, each of its own parameters, into the store; `hashes` are `Study.input_hashes` of them all."""
-    for p, name in universes:
-        claims.claim(_Universe(p, store, hashes), name)
+def decide(root: Path, universes: list[tuple[Any, str]]) -> None:
+    """Compute claims, each of its own parameters, into the store."""
+    for settings, name in universes:
+        claims.STEPS[name](Study(settings, root))
         parallel.progress(1)
 
 
-class _Universe(Study):
-    """A study that differs from others in its analysis alone, so that its images need not be read to know them."""
-
-    def __init__(self, parameters: Parameters, store: Store, hashes: dict[str, Any]):
-        super().__init__(parameters, store)
-        self._hashes = hashes
-
-    def input_hashes(self) -> dict[str, Any]:
-        return self._hashes
+def _universe(s: Study, chosen: dict[str, str]) -> Study:
+    # The default analysis has as many resamples as the ledger, so that its verdict is the ledger's.
+    return s if _is_default(s.p, chosen) else s.but(resamples=s.p.multiverse_resamples, **chosen)
 
 
-def stored(study: Study) -> archive.Kept | None:
-    """The stored multiverse, if it is of this very study (whatever its own size), else None."""
-    try:
-        kept = archive.recall("multiverse")
-    except FileNotFoundError:
-        return None
-    ours, theirs = (
-        {
-            name: value
-            for name, value in settings.items()
-            if name not in COMPUTE and not name.startswith(BESIDE)
-        }
-        for settings in (json.loads(study.parameters.model_dump_json()), kept.manifest["parameters"])
-    )
-    return kept if ours == theirs else None
+def _is_default(p: Any, chosen: dict[str, str]) -> bool:
+    return all(getattr(p, key) == value for key, value in chosen.items())
+
+
+def _is_decided(s: Study, name: str) -> bool:
+    return claims.STEPS[name].has(s)
 
 
 def robustness(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -138,31 +114,40 @@ def robustness(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def by_choice(table: pd.DataFrame) -> pd.DataFrame:
     """How often the verdict holds under each value of each choice: claim, choice, value, share, analyses."""
     rows = []
-    for name, ours in table.groupby("claim"):
-        holds = ours.verdict == _default(ours).verdict
-        for choice in DEPENDS[name]:
-            if choice in ours and len(set(ours[choice])) > 1:
-                for value, group in holds.groupby(ours[choice]):
+    for name, of_claim in table.groupby("claim"):
+        holds = of_claim.verdict == _default(of_claim).verdict
+        for choice in choices(name):
+            if choice in of_claim and len(set(of_claim[choice])) > 1:
+                for value, group in holds.groupby(of_claim[choice]):
                     row = {"claim": name, "choice": choice, "value": value}
                     rows.append(row | {"share": float(group.mean()), "analyses": len(group)})
     return pd.DataFrame(rows, columns=["claim", "choice", "value", "share", "analyses"])
 
 
-def ledger(study: Study) -> list[dict[str, Any]]:
+def ledger(s: Study) -> list[dict[str, Any]]:
     """All claims (`claims.ledger`), each with `robustness`: as `robustness` gives it, and `source`, whose analyses."""
-    table, source = best(study)
-    found = robustness(table)
-    return [
-        record | {"robustness": found[record["id"]] | {"source": source}} for record in claims.ledger(study)
-    ]
+    table, source = best(s)
+    robust = robustness(table)
+    return [record | {"robustness": robust[record["id"]] | {"source": source}} for record in claims.ledger(s)]
 
 
-def best(study: Study) -> tuple[pd.DataFrame, str]:
+def best(s: Study) -> tuple[pd.DataFrame, str]:
     """The largest multiverse there is of this study, and where it comes from."""
-    kept = stored(study)
+    kept = of_this_study(s)
     return (
-        (analyses(study), "computed with this book") if kept is None else (kept.tables["analyses"], str(kept))
+        (analyses(s), "computed with this book") if kept is None else (kept.tables["analyses"], kept.note(s))
     )
+
+
+def of_this_study(s: Study) -> stored.Stored | None:
+    """The stored multiverse, if every parameter that a claim depends on is what it was there, else None."""
+    try:
+        kept = stored.recall("multiverse")
+    except FileNotFoundError:
+        return None
+    decisive = set().union(*(step.depends_on() for step in claims.STEPS.values())) - {"device"}
+    here, there = json.loads(s.settings.model_dump_json()), kept.manifest["parameters"]
+    return kept if all(name in there and there[name] == here[name] for name in decisive) else None
 
 
 def _default(rows: pd.DataFrame) -> pd.Series:
@@ -182,9 +167,8 @@ def _robustness(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _combinations(p: Parameters, names: tuple[str, ...]) -> list[dict[str, str]]:
+def _combinations(p: Any, names: tuple[str, ...]) -> list[dict[str, str]]:
     """All combinations of the values of the named choices; a choice that is not varied keeps its value."""
-    values = {name: p.multiverse.get(name) or [getattr(p, name)] for name in names}
     # The study's own value belongs to the multiverse even if the profile's list leaves it out.
-    values = {name: list(dict.fromkeys([getattr(p, name), *found])) for name, found in values.items()}
+    values = {name: list(dict.fromkeys([getattr(p, name), *p.multiverse.get(name, ())])) for name in names}
     return [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]

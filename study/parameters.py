@@ -16,7 +16,18 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from study import generalisation, masking, models, networks, relevance, stimuli, verdicts
+from study import (
+    asymmetry,
+    certainty,
+    generalisation,
+    masking,
+    models,
+    multiverse,
+    networks,
+    relevance,
+    stimuli,
+    verdicts,
+)
 from study.provenance import ROOT
 from study.settings import (
     Composite,
@@ -34,7 +45,6 @@ PROFILES = ROOT / "profiles"
 DEFAULT_PROFILE = "demo"
 COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
 
-Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
 Part = Literal["skin", "jaw", "brows", "eyes", "nose", "mouth", "hair"]
 Method = Literal[Explainer, "random", "blobs", "centre", "other_image", "average", "edges", "random_weights"]
 
@@ -47,26 +57,6 @@ class Rest(Settings):
         ("epsilon_plus", "epsilon", "epsilon_alpha2_beta1_flat"),
         min_length=1,
         description="rules to explore faces with",
-    )
-    asymmetry_margin: float = Field(
-        0.05, ge=0, lt=1, description="transfer differences below this do not count"
-    )
-    multiverse: dict[Choice, list[str]] = Field(
-        {
-            "measure": ["accuracy", "probability", "logit"],
-            "percent_range": ["all", "few", "many"],
-            "likeness": ["spearman", "overlap"],
-        },
-        description="choices that every claim is recomputed under, in all combinations",
-    )
-    multiverse_resamples: int = Field(
-        400, ge=100, le=100000, description="bootstrap resamples of each of those"
-    )
-    calibration_seeds: tuple[Annotated[int, Field(ge=2, le=50)], ...] = Field(
-        (3,), min_length=1, description="seeds per family of those simulated studies; one design each"
-    )
-    calibration_experiments: int = Field(
-        100, ge=20, le=100000, description="simulated studies that check intervals and tests"
     )
     ratings: tuple[str, ...] = source(
         (), description="CSVs under `data` with pairwise ratings; none: simulated"
@@ -176,7 +166,10 @@ class Compute(Settings):
 # Their fields are listed from the last base to the first.
 class Parameters(
     Rest,
+    certainty.Certainty,
+    multiverse.Multiverse,
     verdicts.Inference,
+    asymmetry.Asymmetry,
     models.Models,
     generalisation.Generalisation,
     masking.Masking,
@@ -254,7 +247,7 @@ class Parameters(
             raise ValueError("gender_table: needed for the gender task on photographs")
         return self
 
-    def settings(self) -> dict[str, Any]:
+    def computed(self) -> dict[str, Any]:
         """Every parameter that decides what is computed, not where or how fast."""
         return self.model_dump(exclude=COMPUTE)
 

@@ -112,6 +112,8 @@ class Step:
         key = self.key(s, *args)
         if self.keep and (self.kind, key) in _MEMORY:
             return remembered((self.kind, key), lambda: None)
+        if not s.store.has(self.kind, key):
+            self.prepare(s, [args])
         folder = s.store.folder(self.kind, key, lambda path: self._make(s, args, path), self._record(s, args))
         if not self.keep:
             return store.load(folder)
@@ -167,16 +169,20 @@ class Step:
         """
         jobs = [(cell,) for cell in s.grid] if jobs is None else list(jobs)
         todo = [job for job in jobs if not self.has(s, *job)]
-        needs: dict[Step, dict[Args, None]] = {}
-        for job in todo:
-            for need, args in self.needed(s, *job):
-                needs.setdefault(need, {})[args] = None
-        for need, args in needs.items():
-            need.each(s, args)
+        self.prepare(s, todo)
         tasks = [(self, s.settings, s.store.root, job) for job in todo]
         sizes = [float(self.work(s, *job)) for job in todo]
         p = s.settings
         parallel.each(_in_worker, tasks, sizes, self.title, p.workers, p.threads, unit=self.unit)
+
+    def prepare(self, s: Study, jobs: Iterable[Args]) -> None:
+        """Make what the results of `jobs` are made from."""
+        needs: dict[Step, dict[Args, None]] = {}
+        for job in jobs:
+            for need, args in self.needed(s, *job):
+                needs.setdefault(need, {})[args] = None
+        for need, args in needs.items():
+            need.each(s, args)
 
     def all(self, s: Study, jobs: Iterable[Args], dim: str) -> xr.Dataset:
         """The datasets of several argument tuples, made if missing, one after the other along `dim`."""
@@ -253,7 +259,9 @@ class Study:
 
     def but(self, **changes: Any) -> Study:
         """The same study with other values of some parameters, which are not checked again."""
-        return Study(self.settings.model_copy(update=changes), self.store.root)
+        other = Study(self.settings.model_copy(update=changes), self.store.root)
+        other._contents = self._contents  # of the user's folders, which are the same
+        return other
 
     def content(self, name: str, value: Any) -> Any:
         """A parameter's value; where it names folders or tables, these with a hash of their content."""

@@ -42,7 +42,7 @@ def test_simulated_transfer_has_the_stated_truth():
 def test_rates_come_with_wilson_intervals():
     found = calibration.rate(np.repeat([True, False], [95, 5]))
     assert found == pytest.approx(
-        {"experiments": 100, "rate": 0.95, "rate_low": 0.8882, "rate_high": 0.9785}, abs=1e-3
+        {"experiments": 100, "rate": 0.95, "low": 0.8882, "high": 0.9785}, abs=1e-3
     )
 
 
@@ -83,11 +83,11 @@ def test_power_grows_with_seeds_people_and_effect():
 @pytest.mark.slow
 def test_intervals_cover_the_truth_with_few_seeds():
     found = calibration.coverage([Design(3, 30), Design(5, 30)], experiments=1000, methods=["combined"])
-    assert (found.rate_high >= 0.93).all(), found[found.rate_high < 0.93]
+    assert (found.high >= 0.93).all(), found[found.high < 0.93]
     usual = found[
         found.variation != "only noise"
     ]  # where nothing but noise varies, intervals are a little wide
-    assert (usual.rate_low <= 0.97).all(), usual[usual.rate_low > 0.97]
+    assert (usual.low <= 0.97).all(), usual[usual.low > 0.97]
     assert usual.rate.mean() == pytest.approx(0.95, abs=0.02)
 
 
@@ -102,15 +102,15 @@ def test_percentile_intervals_would_be_too_narrow_with_few_seeds():
 @pytest.mark.slow
 def test_intervals_of_transfer_cover_the_truth():
     found = calibration.pair_coverage([Design(3, 30)], experiments=1000)
-    assert (found.rate_high >= 0.93).all(), found[found.rate_high < 0.93]
+    assert (found.high >= 0.93).all(), found[found.high < 0.93]
 
 
 @pytest.mark.slow
 def test_tests_keep_their_level():
     found = calibration.false_positives(Design(3, 40), experiments=1000)
-    assert (found.rate_low <= 0.05).all(), found[found.rate_low > 0.05]
+    assert (found.low <= 0.05).all(), found[found.low > 0.05]
     exact = found[found.test.isin(["sign flip", "label swap"])]
-    assert (exact.rate_high >= 0.04).all(), exact
+    assert (exact.high >= 0.04).all(), exact
 
 
 def test_false_positive_simulation_can_fail(monkeypatch):
@@ -122,7 +122,7 @@ def test_false_positive_simulation_can_fail(monkeypatch):
 
     monkeypatch.setattr(calibration.permutation, "sign_flip", naive)
     found = calibration.false_positives(Design(3, 15, 8), experiments=100)
-    assert found[found.test == "sign flip"].rate_low.min() > 0.05
+    assert found[found.test == "sign flip"].low.min() > 0.05
 
 
 def test_the_t_quantiles_used_are_those_of_scipy():
