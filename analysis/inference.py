@@ -1,21 +1,24 @@
 """Intervals that hold for new identities and new random seeds, not only for the ones at hand.
 
-Two things were drawn at random: people (with their images) and networks (their seeds). A *statistic* is a
-function of one weight per image and one weight per model; resampling is nothing but other weights. `infer`
-varies people by the bootstrap, networks by the jackknife (three seeds are too few to resample), counts what
-varies with both only once, and allows for how little three seeds tell about their variance. `calibration`
-shows by simulation how well that covers.
+Two things were drawn at random: people (with their images) and networks (their seeds). A *statistic* is a function of
+one weight per image and one weight per model; resampling is nothing but other weights. `infer` varies people by the
+bootstrap, networks by the jackknife (three seeds are too few to resample), counts what varies with both only once, and
+allows for how little three seeds tell about their variance. The study shows by simulation how well that covers.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import stats
 from scipy.special import ndtr
 
-DRAWS = 2000  # of the uncertain standard error; stratified, so that quantiles are good to 3 digits
+QUICK_DRAWS = 500  # bootstrap resamples for the many intervals of figures
+SPREADS = (
+    2000  # values that stand for the uncertain standard error; stratified: quantiles are good to 3 digits
+)
 PAIRS = 100  # of models, at most, left out together
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -24,12 +27,12 @@ Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def image_weights(groups: Sequence, n: int, seed: int, *, within: bool = False) -> np.ndarray:
     """Bootstrap weights `(n, N)` float64 of N images: identities drawn with replacement; rows sum to 1.
 
-    `groups` `(N,)` names each image's identity. An identity drawn twice counts twice with all its images.
-    With `within`, the images of a drawn identity are drawn again with replacement; this counts the variance
-    between images twice, because identity means vary with it already (Davison & Hinkley 1997, section 3.8).
-    ValueError for fewer than 2 identities.
+    `groups` `(N,)` names each image's identity. An identity drawn twice counts twice with all its images. With
+    `within`, the images of a drawn identity are drawn again with replacement; this counts the variance between images
+    twice, because identity means vary with it already (Davison & Hinkley 1997, section 3.8). ValueError for fewer
+    than 2 identities.
     """
-    labels, sizes = _coded(groups, "identity")
+    labels, sizes = _coded(groups)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=n)
     counts = drawn[:, labels].astype(float)
@@ -39,28 +42,26 @@ def image_weights(groups: Sequence, n: int, seed: int, *, within: bool = False) 
     return counts / counts.sum(1, keepdims=True)
 
 
-def model_weights(strata: Sequence, n: int, seed: int, *, units: Sequence | None = None) -> np.ndarray:
-    """Bootstrap weights `(n, M)` float64 of M models, of mean 1 in every stratum: units drawn within strata.
+def model_weights(strata: Sequence, n: int, seed: int) -> np.ndarray:
+    """Bootstrap weights `(n, M)` float64 of M models, of mean 1 in every stratum `(M,)`: models drawn within strata.
 
-    `strata` `(M,)` is what stays fixed (the cell: pretraining and task). `units` `(M,)` is what is drawn
-    anew, by default every model for itself; models that share a random pretraining run share a unit, and all
-    their weights move together. ValueError for a stratum with one unit, whose variation cannot be known, or a
-    unit in two strata.
+    ValueError for a stratum with one model, whose variation cannot be known.
     """
     rng = np.random.default_rng(seed)
     weights = np.empty((n, len(strata)))
-    for members in _members(strata, units):
+    for members in _members(strata, None):
         drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=n)
-        for unit, models in enumerate(members):
-            weights[:, models] = drawn[:, unit, None]
+        weights[:, np.concatenate(members)] = drawn
     return weights
 
 
 def leave_one_out(strata: Sequence, units: Sequence | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Jackknife weights `(U, M)`, each row without one unit, of mean 1 per stratum; and its stratum `(U,)`.
+    """Jackknife weights `(U, M)`, each row without one unit, of mean 1 per stratum; and the unit's stratum `(U,)`.
 
-    In a stratum of n units the variance of a statistic is (n - 1) / n times the sum over its rows of the
-    squared deviations from their mean; strata add up (Efron & Tibshirani 1993, chapter 11).
+    `strata` `(M,)` is what stays fixed (the cell: pretraining and task). `units` `(M,)` is what was drawn at random, by
+    default every model for itself; models that share a random pretraining run share a unit. In a stratum of n units
+    the variance of a statistic is (n - 1) / n times the sum over its rows of the squared deviations from their mean;
+    strata add up (Efron & Tibshirani 1993, chapter 11). ValueError for a stratum with one unit.
     """
     rows, of = [], []
     for stratum, members in enumerate(_members(strata, units)):
@@ -73,38 +74,19 @@ def leave_one_out(strata: Sequence, units: Sequence | None = None) -> tuple[np.n
     return np.array(rows), np.array(of)
 
 
-def interval(
-    samples: np.ndarray, confidence: float = 0.95, *, expand: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval (low, high) of bootstrap samples `(n, ...)`.
-
-    With few units percentile intervals are too narrow: for the mean of m values by the factor sqrt((m - 1) /
-    m) and for using normal instead of t quantiles. `expand=m` moves the percentiles outwards to make up for
-    both (Hesterberg 2015, The American Statistician 69). Below about 10 units there are no such percentiles
-    left in the samples: use `infer`. ValueError for NaN samples.
-    """
-    if np.isnan(samples).any():
-        raise ValueError(f"{int(np.isnan(samples).sum())} bootstrap samples are NaN: the statistic can fail")
-    tail = (1 - confidence) / 2
-    if expand is not None:
-        tail = stats.norm.cdf(-np.sqrt(expand / (expand - 1)) * stats.t.ppf(1 - tail, expand - 1))
-    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
-    return low, high
-
-
 @dataclass(frozen=True)
 class Estimate:
     """One estimate, or K related ones, with their sampling variation.
 
-    Attributes: `value` () or (K,); `covariance` () or (K, K); `parts` (P,) or (P, K), the variances it is the
-    sum of (people, networks, both), and `df`, of the same shape, the degrees of freedom each part was
-    estimated with. They are NaN where the statistic cannot be computed with a unit left out, e.g. the
-    likeness of two seeds when there are only two.
+    Attributes: `value` () or (K,); `covariance` () or (K, K); `parts` (P,) or (P, K), the variances it is the sum of
+    (people, networks, both), and `df`, of the same shape, the degrees of freedom each part was estimated with. They
+    are NaN where the statistic cannot be computed with a unit left out, e.g. the likeness of two seeds when there are
+    only two.
 
-    The error is taken to be normal with a variance that is itself uncertain, each part like 1 / chi-squared.
-    With one part that is Student's t distribution; with several it is what Behrens and Fisher used for two
-    (Weerahandi 1993, Journal of the American Statistical Association 88). Satterthwaite's single number of
-    degrees of freedom covers too little when the part with few of them dominates, that is with few seeds.
+    The error is taken to be normal with a variance that is itself uncertain, each part like 1 / chi-squared. With one
+    part that is Student's t distribution; with several it is what Behrens and Fisher used for two (Weerahandi 1993,
+    Journal of the American Statistical Association 88). Satterthwaite's single number of degrees of freedom covers too
+    little when the part with few of them dominates, that is with few seeds.
     """
 
     value: np.ndarray
@@ -130,6 +112,19 @@ class Estimate:
         """(low, high), each () or (K,)."""
         return self._around(_quantile(self._spread(), confidence))
 
+    def row(
+        self, name: str = "estimate", confidence: float = 0.95, bounds: tuple[float, float] | None = None
+    ) -> dict[str, Any]:
+        """The row of a table: `{name: value, "low": ..., "high": ...}`, floats or `(K,)` arrays.
+
+        `bounds`, such as (0, 1) for a share, clip the interval.
+        """
+        low, high = self.interval(confidence)
+        if bounds is not None:
+            low, high = np.clip([low, high], *bounds)
+        row = {name: self.value, "low": low, "high": high}
+        return row if np.ndim(self.value) else {key: float(number) for key, number in row.items()}
+
     def p(self, null: float = 0.0) -> np.ndarray:
         """Two-sided p-value () or (K,) of the hypothesis that the true value is `null`."""
         distance = np.abs(self.value - null)
@@ -140,14 +135,12 @@ class Estimate:
     def simultaneous(self, confidence: float = 0.95, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """(low, high), each (K,): all K true values lie within with probability `confidence`.
 
-        The critical value is the quantile of the largest |error / se| of the K, drawn with their correlation
-        by `seed` (max-t; Westfall & Young 1993). ValueError for a single estimate.
+        The critical value is the quantile of the largest |error / se| of the K, drawn with their correlation by `seed`
+        (max-t; Westfall & Young 1993).
         """
-        if np.ndim(self.value) == 0:
-            raise ValueError("a single estimate needs no simultaneous interval; use interval()")
         se = np.where(self.se == 0, 1, self.se)
         values, vectors = np.linalg.eigh(self.covariance / np.outer(se, se))
-        normal = np.random.default_rng(seed).standard_normal((10, DRAWS, len(se)))
+        normal = np.random.default_rng(seed).standard_normal((10, SPREADS, len(se)))
         errors = normal * np.sqrt(values.clip(0)) @ vectors.T * self._spread()
         return self._around(np.quantile(np.abs(errors).max(-1), confidence))
 
@@ -155,30 +148,26 @@ class Estimate:
         return self.value - critical * self.se, self.value + critical * self.se
 
     def _spread(self) -> np.ndarray:
-        """Plausible ratios `(DRAWS,)` or `(DRAWS, K)` of the true standard error to the estimated one."""
+        """Plausible ratios `(SPREADS,)` or `(SPREADS, K)` of the true standard error to the estimated one."""
         total = self.parts.sum(0)
-        share = np.divide(
-            self.parts, total, out=np.full(np.shape(self.parts), 1 / len(self.parts)), where=total != 0
-        )
-        squared = sum(
-            a
-            * np.array([_variance_ratios(float(f), part) for f in np.ravel(df)]).T.reshape(
-                DRAWS, *np.shape(df)
-            )
-            for part, (a, df) in enumerate(zip(share, self.df, strict=True))
-        )
-        return np.sqrt(squared)
+        equal = np.full(np.shape(self.parts), 1 / len(self.parts))
+        share = np.divide(self.parts, total, out=equal, where=total != 0)
+        ratios = [
+            np.array([_variance_ratios(float(f), part) for f in np.ravel(df)]).T.reshape(-1, *np.shape(df))
+            for part, df in enumerate(self.df)
+        ]
+        return np.sqrt(sum(a * ratio for a, ratio in zip(share, ratios, strict=True)))
 
 
 @lru_cache(maxsize=256)
 def _variance_ratios(df: float, part: int) -> np.ndarray:
-    """`(DRAWS,)` of df / chi-squared: its quantiles, evenly spaced, in an order of their own for each part."""
-    order = np.random.default_rng(part).permutation(DRAWS)
-    return df / stats.chi2.ppf((order + 0.5) / DRAWS, df)
+    """`(SPREADS,)` of df / chi-squared: its quantiles, evenly spaced, in an order of their own for each part."""
+    order = np.random.default_rng(part).permutation(SPREADS)
+    return df / stats.chi2.ppf((order + 0.5) / SPREADS, df)
 
 
 def _quantile(spread: np.ndarray, confidence: float) -> np.ndarray:
-    """Half-width in standard errors that a normal error of random `spread` `(DRAWS, ...)` stays within."""
+    """Half-width in standard errors that a normal error of random `spread` `(SPREADS, ...)` stays within."""
     # Newton's method from below: coverage is concave in the half-width, so no step goes past the root.
     reach = np.zeros(spread.shape[1:])
     for _ in range(50):
@@ -204,21 +193,25 @@ def infer(
 ) -> Estimate:
     """A statistic with the uncertainty from both people and networks.
 
-    `statistic(w, v)` takes image weights `(B, N)` (rows sum to 1) and model weights `(B, M)` (mean 1 per
-    stratum), either of them possibly with a single row that holds for all B, and returns `(B,)` or `(B, K)`.
-    `groups` `(N,)` are identities; `strata` and `units` `(M,)` as in `model_weights`; without strata only
-    people vary and v is `(1, 0)`.
+    Args:
+        statistic: takes image weights `(B, N)` (rows sum to 1) and model weights `(B, M)` (mean 1 per stratum), either
+            of them possibly with a single row that holds for all B, and returns `(B,)` or `(B, K)`.
+        groups: `(N,)` identities. strata, units: `(M,)` as in `leave_one_out`; without strata only people vary and
+            the model weights are `(1, 0)`.
+        n, seed: bootstrap draws of people; crossed: how many of them with each unit left out.
+        pairs: the statistic is about pairs of models: what only pairs have is not counted twice either.
 
-    The variance is the sum of three parts, none below 0: people = P - B, networks = S - B, and both = B, with
-    P from `n` bootstrap draws of people, S from the jackknife over networks, and B from `crossed` draws of
-    people for each unit left out. What varies with both is in P and in S and must not count twice (Cameron,
-    Gelbach & Miller 2011). Bootstrap variances of G identities are scaled by G / (G - 1).
+    The variance is the sum of three parts, none below 0: people = P - B, networks = S - B, and both = B, with P from
+    `n` bootstrap draws of people, S from the jackknife over networks, and B from `crossed` draws of people for each
+    unit left out. What varies with both is in P and in S and must not count twice (Cameron, Gelbach & Miller 2011).
+    Bootstrap variances of G identities are scaled by G / (G - 1).
 
-    Simulated 95 % intervals cover the truth in 94 to 98 % of studies with 3 or 5 seeds, those of the transfer
-    of a relation in 92 to 93 % with 3 seeds and 95 to 96 % with 5 (see `calibration`). They cover too little
-    for the level (not for differences) of a rate near 0 or 1 whose networks differ widely.
+    Simulated 95 % intervals cover the truth in 94 to 98 % of studies with 3 or 5 seeds, those of the transfer of a
+    relation in 92 to 93 % with 3 seeds and 95 to 96 % with 5. They cover too little for the level (not for
+    differences) of a rate near 0 or 1 whose networks differ widely. ValueError for fewer than 2 identities, or units
+    of a stratum.
     """
-    labels, sizes = _coded(groups, "identity")
+    labels, sizes = _coded(groups)
     g = len(sizes)
     people = image_weights(groups, n, seed)
     same_images = np.full((1, len(labels)), 1 / len(labels))
@@ -270,8 +263,8 @@ def _pair_variance(
 ) -> np.ndarray:
     """Variance `(K,)` of what only pairs of units from two strata have, averaged over the draws `w` `(B, N)`.
 
-    A pair's share is the effect of leaving out both units less the `effects` `(U, B, K)` of leaving out each,
-    on the `values` `(B, K)`. Of more than PAIRS pairs, evenly spaced ones stand for all.
+    A pair's share is the effect of leaving out both units less the `effects` `(U, B, K)` of leaving out each, on the
+    `values` `(B, K)`. Of more than PAIRS pairs, evenly spaced ones stand for all.
     """
     first, second = np.nonzero(np.triu(of[:, None] != of, 1))
     chosen = np.unique(np.linspace(0, len(first) - 1, min(PAIRS, len(first))).astype(int))
@@ -294,18 +287,14 @@ def mean(
     n: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """Mean over images, and over models where `values` is `(M, N)` rather than `(N,)`.
+    """Mean over images, and over models where `values` is `(M, N)` rather than `(N,)`; the rest as in `infer`.
 
-    `contrast` `(M,)` or `(K, M)` replaces the equal weights 1 / M, e.g. +1/3 for three networks and -1/3 for
-    three others to compare them.
+    `contrast` `(M,)` or `(K, M)` replaces the equal weights 1 / M, e.g. +1/3 for three networks and -1/3 for three
+    others to compare them.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim == 1:
         return infer(lambda w, v: w @ values, groups, n=n, seed=seed)
-    if strata is None:
-        raise ValueError(
-            "values of several models (M, N) need their strata; for fixed models average them first"
-        )
     c = np.full(len(values), 1 / len(values)) if contrast is None else np.asarray(contrast, dtype=float)
 
     def statistic(w: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -316,31 +305,24 @@ def mean(
     return infer(statistic, groups, strata, units=units, n=n, seed=seed)
 
 
-def _coded(labels: Sequence, what: str) -> tuple[np.ndarray, np.ndarray]:
-    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
+def _coded(groups: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
     sizes = np.bincount(codes)
     if len(sizes) < 2:
-        raise ValueError(f"an interval needs at least 2 of each {what}, found {len(sizes)}")
+        raise ValueError(f"an interval needs at least 2 identities, not {len(sizes)}")
     return codes, sizes
 
 
 def _members(strata: Sequence, units: Sequence | None) -> list[list[np.ndarray]]:
     """For every stratum the units, each as an array of model indices."""
-    strata = np.asarray(strata)
-    units = np.arange(len(strata)) if units is None else np.asarray(units)
-    if len(units) != len(strata):
-        raise ValueError(f"{len(units)} units for {len(strata)} models")
+    of = np.asarray(strata)
+    names = np.arange(len(of)) if units is None else np.asarray(units)
     members = []
-    for stratum in np.unique(strata):
-        inside = strata == stratum
-        names = np.unique(units[inside])
-        if len(names) < 2:
-            raise ValueError(
-                f"stratum {stratum!s} has a single unit ({names[0]!s}); at least 2 seeds are needed"
-            )
-        if np.isin(units[~inside], names).any():
-            raise ValueError(f"a unit of stratum {stratum!s} occurs in another stratum as well")
-        members.append([np.flatnonzero(inside & (units == name)) for name in names])
+    for stratum in np.unique(of):
+        inside = of == stratum
+        if len(np.unique(names[inside])) < 2:
+            raise ValueError(f"stratum {stratum!s} has a single unit; at least 2 seeds are needed")
+        members.append([np.flatnonzero(inside & (names == name)) for name in np.unique(names[inside])])
     return members
 
 

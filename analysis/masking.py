@@ -123,7 +123,9 @@ def fillings(images: Tensor, kind: str, *, seed: int = 0, reference: Tensor | No
 def _blur(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     sigma = width / 8
-    side = 2 * min(math.ceil(3 * sigma), height - 1, width - 1) + 1  # reflection needs half of it below the side
+    side = (
+        2 * min(math.ceil(3 * sigma), height - 1, width - 1) + 1
+    )  # reflection needs half of it below the side
     # One axis at a time: torchvision convolves with the whole square, at 224 pixels 85 times the work.
     return gaussian_blur(gaussian_blur(images, [side, 1], [sigma, sigma]), [1, side], [sigma, sigma])
 

@@ -1,10 +1,11 @@
-"""Permutation tests that respect the grid: only what the null hypothesis makes exchangeable is exchanged."""
+"""Permutation tests that respect the design: only what the null hypothesis makes exchangeable is exchanged."""
 
 from collections.abc import Sequence
 from itertools import product
 from math import factorial, prod
 
 import numpy as np
+from scipy import stats
 
 TIE = 1e-9  # relative; permuted statistics this close to the observed one count as equal to it
 
@@ -12,76 +13,69 @@ TIE = 1e-9  # relative; permuted statistics this close to the observed one count
 def sign_flip(differences: np.ndarray, groups: Sequence, *, n: int = 9999, seed: int = 0) -> float:
     """Two-sided p-value that paired differences `(N,)` are symmetric around 0, e.g. relevance minus control.
 
-    The differences of an identity (`groups` `(N,)`) keep or change their sign together, so correlation
-    between a person's images does no harm. The statistic is the mean over images. All 2^G sign patterns are
-    used if they are at most n + 1, otherwise n random ones with p = (b + 1) / (n + 1), never 0 (Phipson &
-    Smyth 2010). ValueError for NaN or fewer than 2 identities.
+    The differences of an identity (`groups` `(N,)`) keep or change their sign together, so correlation between a
+    person's images does no harm. The statistic is the mean over images. All 2^G sign patterns are used if they are at
+    most n, otherwise n random ones with p = (b + 1) / (n + 1), never 0 (Phipson & Smyth 2010). ValueError for fewer
+    than 2 identities, and for NaN.
     """
-    differences = np.asarray(differences, dtype=float)
     if np.isnan(differences).any():
-        raise ValueError(f"{int(np.isnan(differences).sum())} of {differences.size} differences are NaN")
-    names, codes = np.unique(np.asarray(groups), return_inverse=True)
-    if len(codes) != len(differences):
-        raise ValueError(f"{len(differences)} differences for {len(codes)} images")
-    if len(names) < 2:
-        raise ValueError(f"signs of at least 2 identities must be free, found {len(names)}")
+        raise ValueError(f"{int(np.isnan(differences).sum())} of {len(differences)} differences are NaN")
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
     sums = np.bincount(codes, weights=differences)
-    if 2 ** len(sums) <= n + 1:
-        signs = np.array(list(product([1, -1], repeat=len(sums))))
-        return float(np.mean(_reaches(np.abs(signs @ sums), abs(sums.sum()))))
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n, len(sums)))
-    return float((_reaches(np.abs(signs @ sums), abs(sums.sum())).sum() + 1) / (n + 1))
+    test = stats.permutation_test(
+        (sums,),
+        lambda x, axis: np.abs(x.sum(axis)),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=n,
+        batch=1000,
+        rng=np.random.default_rng(seed),
+    )
+    return float(test.pvalue)
 
 
 def label_swap(
     matrix: np.ndarray,
     labels: Sequence,
-    blocks: Sequence | None = None,
+    blocks: Sequence,
     *,
-    units: Sequence | None = None,
     pairs: np.ndarray | None = None,
     n: int = 9999,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Are models with the same label more alike than models with different labels? (difference, p-value)
 
-    `matrix` `(M, M)` holds a similarity (or transfer) of every ordered pair. The statistic is the mean over
-    pairs with the same label minus the mean over pairs with different labels; the diagonal never counts, and
-    `pairs` `(M, M)` bool may leave out others. Under the null `labels` `(M,)` (e.g. pretraining) are
-    exchangeable within `blocks` `(M,)` (e.g. task). Models of one of the `units` `(M,)`, such as one
-    pretraining run, keep a common label. One-sided p: all arrangements if they are at most n + 1, otherwise n
-    random ones, (b + 1) / (n + 1).
+    `matrix` `(M, M)` holds a likeness (or transfer) of every ordered pair. The statistic is the mean over pairs with
+    the same label minus the mean over pairs with different labels; the diagonal never counts, and `pairs` `(M, M)`
+    bool may leave out others. Under the null `labels` `(M,)` (e.g. pretraining) are exchangeable within `blocks`
+    `(M,)` (e.g. task). One-sided p: all arrangements if they are at most n + 1, otherwise n random ones, (b + 1) /
+    (n + 1).
 
-    With few seeds the smallest possible p is large: two labels with 3 seeds each in one block have 20
-    arrangements, equal in pairs, so p >= 0.1. ValueError where labels never vary within a block, or a unit
-    has two labels.
+    With few seeds the smallest possible p is large: two labels with 3 seeds each in one block have 20 arrangements,
+    equal in pairs, so p >= 0.1. ValueError where labels never vary within a block, or all pairs share a label.
     """
-    matrix = np.asarray(matrix, dtype=float)
-    m = len(matrix)
-    kept = ~np.eye(m, dtype=bool) if pairs is None else np.asarray(pairs, dtype=bool) & ~np.eye(m, dtype=bool)
-    if np.isnan(matrix[kept]).any():
-        raise ValueError(
-            f"{int(np.isnan(matrix[kept]).sum())} of the compared pairs are NaN; leave them out by `pairs`"
-        )
-    unit = np.unique(np.arange(m) if units is None else np.asarray(units), return_inverse=True)[1]
+    kept = ~np.eye(len(matrix), dtype=bool) & (True if pairs is None else pairs)
     names, label = np.unique(np.asarray(labels), return_inverse=True)
-    block = np.unique(np.zeros(m) if blocks is None else np.asarray(blocks), return_inverse=True)[1]
-    first = np.unique(unit, return_index=True)[1]
-    if (label[first][unit] != label).any() or (block[first][unit] != block).any():
-        raise ValueError("the models of a unit must share one label and one block")
-    arrangements, exact = _arrangements(label[first], block[first], n, seed)
-    differences = _same_minus_different(np.where(kept, matrix, 0), kept, arrangements[:, unit], len(names))
-    observed = _same_minus_different(np.where(kept, matrix, 0), kept, label[None], len(names))[0]
+    block = np.unique(np.asarray(blocks), return_inverse=True)[1]
+    arrangements, exact = _arrangements(label, block, n, seed)
+    values = np.where(kept, matrix, 0)
+    observed = _same_minus_different(values, kept, label[None], len(names))[0]
     if np.isnan(observed):
-        raise ValueError("pairs with the same and pairs with different labels are both needed")
-    reached = _reaches(differences, observed)
+        raise ValueError(
+            "pairs with the same and pairs with different labels are both needed, none of them NaN"
+        )
+    permuted = _same_minus_different(values, kept, arrangements, len(names))
+    reached = permuted >= observed - TIE * abs(observed)
     return float(observed), float(reached.mean() if exact else (reached.sum() + 1) / (n + 1))
 
 
 def _arrangements(labels: np.ndarray, blocks: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, bool]:
-    """Arrangements `(n, U)` within blocks: all distinct ones if at most n + 1 (then True), or n random."""
+    """Arrangements `(n, M)` within blocks: all distinct ones if at most n + 1 (then True), or n random."""
     members = [np.flatnonzero(blocks == b) for b in np.unique(blocks)]
-    sizes = [_distinct(labels[inside]) for inside in members]
+    sizes = [
+        factorial(len(inside)) // prod(factorial(int(c)) for c in np.bincount(labels[inside]))
+        for inside in members
+    ]
     if max(sizes) == 1:
         raise ValueError("labels do not vary within any block, so nothing can be exchanged")
     if prod(sizes) <= n + 1:
@@ -96,10 +90,6 @@ def _arrangements(labels: np.ndarray, blocks: np.ndarray, n: int, seed: int) -> 
     for inside in members:
         rows[:, inside] = rng.permuted(rows[:, inside], axis=1)
     return rows, False
-
-
-def _distinct(values: np.ndarray) -> int:
-    return factorial(len(values)) // prod(factorial(int(c)) for c in np.bincount(values))
 
 
 def _multiset_permutations(values: np.ndarray) -> list[tuple[int, ...]]:
@@ -122,7 +112,3 @@ def _same_minus_different(matrix: np.ndarray, kept: np.ndarray, labels: np.ndarr
         same_count += ((member @ kept) * member).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return same_sum / same_count - (matrix.sum() - same_sum) / (kept.sum() - same_count)
-
-
-def _reaches(permuted: np.ndarray, observed: float) -> np.ndarray:
-    return permuted >= observed - TIE * max(abs(observed), np.finfo(float).tiny)

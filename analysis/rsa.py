@@ -1,36 +1,146 @@
-"""How well dissimilarities of models agree with those of people: estimates, intervals, tests, ceilings."""
+"""Dissimilarities of models between people, and how well they agree with human ones (representational similarity).
 
-import warnings
-from collections.abc import Mapping, Sequence
+Matrices are rsatoolbox's `RDMs` with the pattern descriptor `identity`: whom the rows and columns are.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import rsatoolbox
+from numpy.typing import ArrayLike
+from rsatoolbox.data import Dataset
 from rsatoolbox.inference import boot_noise_ceiling
-from rsatoolbox.rdm import RDMs
+from rsatoolbox.rdm import RDMs, calc_rdm
 from scipy.stats import rankdata
 
-from analysis.matrices import in_order
+CHUNK = 500  # permutations at once
 
-# Our names and rsatoolbox's, which calls Kendall's tau-b "kendall"; tau-a suits models that predict ties.
-METHODS = {"spearman": "spearman", "rho-a": "rho-a", "kendall": "tau-a", "corr": "corr"}
-CONTROLS = (None, "within", "partial")
-_CHUNK = 500
+
+# ------------------------------------------------------------ matrices
+
+
+def model_rdm(features: ArrayLike, identities: Sequence[str], **descriptors: object) -> RDMs:
+    """Dissimilarity matrix between identities, 1 - Pearson's r, from one row of numbers per image.
+
+    Args:
+        features: (image, ...) numbers; all axes but the first are flattened. Images of one identity are averaged first.
+        identities: (image,) names.
+        descriptors: rdm descriptors to attach, such as `level="features", seed=0`.
+
+    Returns one matrix, identities in alphabetical order. ValueError for an identity whose features are not finite or do
+    not vary.
+    """
+    values = np.asarray(features, dtype=np.float64).reshape(len(identities), -1)
+    names, codes = np.unique(np.asarray(identities, dtype=str), return_inverse=True)
+    rows = np.zeros((len(names), values.shape[1]))
+    np.add.at(rows, codes, values)
+    rows /= np.bincount(codes)[:, None]
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = names[~((length >= 1e-12) & np.isfinite(length))[:, 0]]
+    if len(bad):
+        raise ValueError(f"features of {bad[0]!s} are not finite or do not vary ({len(bad)} identities)")
+    # Between rows of unit length, 1 - r is half the squared distance; rsatoolbox divides by columns.
+    rows = rows / length * np.sqrt(rows.shape[1] / 2)
+    rdm = calc_rdm(Dataset(rows, obs_descriptors={"identity": names.tolist()}), method="euclidean")
+    return RDMs(
+        np.clip(rdm.get_vectors(), 0, None),
+        dissimilarity_measure="correlation",
+        rdm_descriptors={name: [value] for name, value in descriptors.items()},
+        pattern_descriptors={"identity": names.tolist()},
+    )
+
+
+def weighted_images(pixels: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+    """Images as a network weighs them: deviation from the mean face, times its share of relevance.
+
+    Pixel x of an image becomes (I(x) - mean(x)) * w(x) with w = R / sum(R), so every image carries the same total
+    weight of 1, and pixels in which all faces agree contribute nothing.
+
+    Args:
+        pixels: (image, channel, y, x), any range.
+        relevance: (image, y, x) of at least 0, such as the magnitude of a map.
+
+    Returns (image, channel, y, x) float64. ValueError for an image without relevance.
+    """
+    pixels, weights = np.asarray(pixels, np.float64), np.asarray(relevance, np.float64)
+    total = weights.sum(axis=(1, 2), keepdims=True)
+    if not (total > 0).all():
+        raise ValueError(f"image {int(np.argmin(total > 0))} has no relevance to weight it by")
+    return (pixels - pixels.mean(axis=0)) * (weights / total)[:, None]
+
+
+def stack(rdms: Sequence[RDMs]) -> RDMs:
+    """Several sets of matrices as one, in the order given; identities in the order of the first.
+
+    Unlike `rsatoolbox.rdm.concat` it keeps the descriptors of a single set, and a descriptor that a set lacks is None.
+    ValueError for sets over different identities.
+    """
+    identities = list(rdms[0].pattern_descriptors["identity"])
+    for i, other in enumerate(rdms):
+        if differ := set(identities) ^ set(other.pattern_descriptors["identity"]):
+            raise ValueError(f"matrices 0 and {i} are over other items; they differ in {some(differ)}")
+    names = dict.fromkeys(name for r in rdms for name in r.rdm_descriptors if name != "index")
+    first, *others = (_in_order(r, identities) for r in rdms)
+    return RDMs(
+        np.vstack([r.get_vectors() for r in (first, *others)]),
+        dissimilarity_measure=first.dissimilarity_measure,
+        descriptors=dict(first.descriptors),
+        rdm_descriptors={
+            name: [v for r in rdms for v in r.rdm_descriptors.get(name, [None] * r.n_rdm)] for name in names
+        },
+        pattern_descriptors=first.pattern_descriptors,
+    )
+
+
+def match(models: RDMs, humans: RDMs) -> tuple[RDMs, RDMs]:
+    """Both restricted to their common identities, in the same (alphabetical) order. ValueError for fewer than 4."""
+    of_models, of_humans = (list(r.pattern_descriptors["identity"]) for r in (models, humans))
+    common = sorted(set(of_models) & set(of_humans))
+    if len(common) < 4:
+        raise ValueError(
+            f"models ({len(of_models)} identities, such as {of_models[0]!r}) and humans ({len(of_humans)}, such as "
+            f"{of_humans[0]!r}) have {len(common)} in common; at least 4 are needed. Map names with `names`"
+        )
+    return _in_order(models, common), _in_order(humans, common)
+
+
+def _in_order(rdms: RDMs, identities: Sequence[str]) -> RDMs:
+    """The matrices restricted to `identities`, in that order."""
+    have = list(rdms.pattern_descriptors["identity"])
+    order = [have.index(identity) for identity in identities]
+    patterns = {name: values for name, values in rdms.pattern_descriptors.items() if name != "index"}
+    return RDMs(
+        rdms.get_matrices()[:, order][:, :, order],
+        dissimilarity_measure=rdms.dissimilarity_measure,
+        descriptors=rdms.descriptors,
+        rdm_descriptors=rdms.rdm_descriptors,
+        pattern_descriptors={name: [values[i] for i in order] for name, values in patterns.items()},
+    )
+
+
+def some(things: Iterable) -> str:
+    """The first few of many things, for an error message; tuples are pairs."""
+    words = [" – ".join(t) if isinstance(t, tuple) else str(t) for t in sorted(things)]
+    shown = ", ".join(words[:5])
+    return shown if len(words) <= 5 else f"{shown} and {len(words) - 5} more"
+
+
+# ------------------------------------------------------------ agreement with people
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Agreement of every model with the people.
+    """Agreement of every model with the people; see `compare`.
 
     Attributes:
-        table: one row per model: its rdm descriptors, `estimate` (mean over raters), `ci_low`, `ci_high`,
-            `p`, `ceiling_low`, `ceiling_high`, `share` (estimate / lower ceiling), `items`, `pairs`,
-            `raters`, `draws` (bootstrap samples in which the statistic was defined), `method`, `control`,
-            `simulated`.
+        table: one row per model: its rdm descriptors, `estimate` (mean over raters), `low`, `high`, `p`, `share`
+            (estimate / lower ceiling), `pairs` compared, and `control` ("within" groups, or "none").
         ceiling: (lower, upper) noise ceiling, or None.
         note: why there is no ceiling, or "".
-        draws: (draw, model) agreement in each bootstrap sample; nan where undefined.
+        draws: (draw, model) agreement in each bootstrap sample; NaN where undefined.
         null: (permutation, model) agreement after permuting the items.
         level: coverage of the intervals.
     """
@@ -43,218 +153,140 @@ class Comparison:
     level: float
 
     def mean(self, rows: Sequence[int]) -> dict[str, float]:
-        """Mean agreement of several models (say, all seeds): estimate, interval and permutation p."""
-        estimate = self.table["estimate"].to_numpy()[rows].mean()
+        """Mean agreement of several models (say, all seeds): estimate, low, high and permutation p."""
+        estimate = float(self.table["estimate"].to_numpy()[rows].mean())
         low, high = _interval(self.draws[:, rows].mean(axis=1), self.level)
         p = _two_sided(self.null[:, rows].mean(axis=1), estimate)
-        return {"estimate": float(estimate), "ci_low": low, "ci_high": high, "p": p}
+        return {"estimate": estimate, "low": low, "high": high, "p": p}
 
     def difference(self, rows: Sequence[int], others: Sequence[int]) -> dict[str, float]:
-        """Mean agreement of `rows` minus that of `others` on the same bootstrap samples.
+        """Mean agreement of `rows` minus that of `others` on the same bootstrap samples: estimate, low, high, p.
 
-        The p-value is the bootstrap's: a permutation of the items would test that both are unrelated to
-        the people, not that they are equally related.
+        The p-value is the bootstrap's: a permutation of the items would test that both are unrelated to the people, not
+        that they are equally related.
         """
         estimates = self.table["estimate"].to_numpy()
         draws = self.draws[:, rows].mean(axis=1) - self.draws[:, others].mean(axis=1)
         low, high = _interval(draws, self.level)
-        estimate = estimates[rows].mean() - estimates[others].mean()
-        return {"estimate": float(estimate), "ci_low": low, "ci_high": high, "p": _two_sided(draws, 0.0)}
+        estimate = float(estimates[rows].mean() - estimates[others].mean())
+        return {"estimate": estimate, "low": low, "high": high, "p": _two_sided(draws, 0.0)}
 
 
 def compare(
     models: RDMs,
     humans: RDMs,
-    method: str = "spearman",
     *,
     groups: Mapping[str, str] | None = None,
-    control: str | None = None,
     draws: int = 1000,
     permutations: int = 5000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Agreement between model and human dissimilarities.
+    """Rank correlation (Spearman) between model and human dissimilarities.
 
     Args:
-        models: one or more matrices with pattern descriptor `identity`.
-        humans: one matrix per rater or group of raters, over the same identities (see
-            :func:`analysis.matrices.match`). The statistic is the mean over these matrices.
-        method: "spearman", "rho-a" (Spearman's rho without correction for ties), "kendall" (tau-a) or "corr".
-        groups: {identity: category}, such as gender.
-        control: how to take out that people of one category look more alike. "within": only pairs of the
-            same category count. "partial": all pairs; (ranks of) both dissimilarities are first residualised
-            on same / different category, for "spearman" and "corr". In both, items are permuted within
-            their category only.
-        draws: bootstrap samples of the items.
-        permutations: random relabellings of the items (Mantel 1967).
-        level: coverage of the intervals.
-        seed: of both.
+        models: one or more matrices over the same identities as `humans`, in the same order (see `match`).
+        humans: one matrix per rater or group of raters. The statistic is the mean over these matrices.
+        groups: {identity: category}, such as gender: only pairs of one category count, and items are permuted within
+            their category, because people of one category look more alike.
+        draws: bootstrap samples of the items. permutations: random relabellings of the items (Mantel 1967).
+        level: coverage of the intervals. seed: of both.
 
-    Returns:
-        See :class:`Comparison`. The intervals are percentiles over samples of items with replacement, as in
-        rsatoolbox: a pair of an item with its own copy is left out (its dissimilarity is 0 by construction),
-        a pair drawn twice counts twice. They speak to other faces, not to other raters; in simulations with
-        17 and 40 items, 95 % intervals covered the truth in 97 % and 94 % of 300 cases. p is two-sided, with
-        (b + 1) / (permutations + 1) per side (Phipson & Smyth 2010). The noise ceiling is rsatoolbox's
-        (Nili et al. 2014): raters against the mean of the others (lower) and of all (upper); for "kendall"
-        it uses averaged ranks, which only approximates the upper bound.
+    The intervals are percentiles over samples of items with replacement, as in rsatoolbox: a pair of an item with its
+    own copy is left out (its dissimilarity is 0 by construction), a pair drawn twice counts twice. They speak to other
+    faces, not to other raters; in simulations with 17 and 40 items, 95 % intervals covered the truth in 97 % and 94 %
+    of 300 cases. p is two-sided, with (b + 1) / (permutations + 1) per side (Phipson & Smyth 2010). The noise ceiling
+    is rsatoolbox's (Nili et al. 2014): raters against the mean of the others (lower) and of all (upper).
 
-    Raises:
-        ValueError: unknown method or control, other identities than the people judged, values that are
-            not finite, a matrix without variation, groups missing for an identity.
+    ValueError for other identities than the people judged, and a matrix that does not vary or is not finite.
     """
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; use one of {', '.join(METHODS)}")
-    if control not in CONTROLS:
-        raise ValueError(f"control is {control!r}; use 'within', 'partial' or None")
-    if control == "partial" and method not in ("spearman", "corr"):
-        raise ValueError(f"control 'partial' is defined for 'spearman' and 'corr', not for {method!r}")
-    models = in_order(models, _same_identities(models, humans))
     identities = list(humans.pattern_descriptors["identity"])
-    codes = _category_codes(identities, groups, control)
+    if list(models.pattern_descriptors["identity"]) != identities:
+        raise ValueError(
+            "models and humans are over other identities; restrict both to the common ones by `match`"
+        )
+    categories = [str(groups[identity]) if groups else "" for identity in identities]
+    codes = np.unique(categories, return_inverse=True)[1]
     same = np.equal(*(codes[index] for index in np.triu_indices(len(codes), 1)))
-
-    view = _View(method, control)
-    model_vectors = view.prepare(models.get_vectors(), same)
-    human_vectors = view.prepare(humans.get_vectors(), same)
-    for who, rdms, vectors in (("model", models, model_vectors), ("human", humans, human_vectors)):
-        _check_variation(who, rdms, vectors)
-    estimate = view.agreement(model_vectors, human_vectors)
+    both = np.vstack([models.get_vectors(), humans.get_vectors()])
+    ranks = _ranks(both, same)
+    if not (np.nanstd(ranks, axis=1) >= 1e-12).all():
+        raise ValueError(
+            "a matrix of dissimilarities does not vary among the pairs compared, or is not finite"
+        )
+    model_ranks, human_ranks = np.split(ranks, [models.n_rdm])
+    estimate = _agreement(model_ranks, human_ranks)
 
     rng = np.random.default_rng(seed)
-    boot = _bootstrap(models, humans, same, view, draws, rng)
-    null = _permute(model_vectors, human_vectors, codes, view, permutations, rng)
-    ceiling, note = _ceiling(human_vectors, view)
-    low, high = ceiling or (np.nan, np.nan)
+    boot = _bootstrap(both, same, models.n_rdm, draws, rng)
+    null = _permute(model_ranks, human_ranks, codes, permutations, rng)
+    ceiling, note = None, "one matrix of human dissimilarities only: no noise ceiling"
+    if humans.n_rdm > 1:
+        lower, upper = boot_noise_ceiling(RDMs(human_ranks), method="corr")
+        ceiling, note = (float(lower), float(upper)), ""
     intervals = np.array([_interval(column, level) for column in boot.T])
-    described = {k: list(v) for k, v in models.rdm_descriptors.items() if k != "index"}
     table = pd.DataFrame(
         {
-            **described,
+            **{name: list(v) for name, v in models.rdm_descriptors.items() if name != "index"},
             "estimate": estimate,
-            "ci_low": intervals[:, 0],
-            "ci_high": intervals[:, 1],
+            "low": intervals[:, 0],
+            "high": intervals[:, 1],
             "p": [_two_sided(column, value) for column, value in zip(null.T, estimate, strict=True)],
-            "ceiling_low": low,
-            "ceiling_high": high,
-            "share": estimate / low if low > 0 else np.nan,
-            "items": len(identities),
-            "pairs": int(np.isfinite(human_vectors[0]).sum()),
-            "raters": humans.n_rdm,
-            "draws": np.isfinite(boot).sum(axis=0),
-            "method": method,
-            "control": control or "none",
-            "simulated": any(humans.rdm_descriptors.get("simulated", [False])),
+            "share": estimate / ceiling[0] if ceiling and ceiling[0] > 0 else np.nan,
+            "pairs": int(np.isfinite(human_ranks[0]).sum()),
+            "control": "within" if groups else "none",
         }
     )
     return Comparison(table, ceiling, note, boot, null, level)
 
 
-@dataclass(frozen=True)
-class _View:
-    """What of the dissimilarities is compared, and by which of rsatoolbox's measures."""
-
-    method: str
-    control: str | None
-
-    def prepare(self, vectors: np.ndarray, same: np.ndarray) -> np.ndarray:
-        """(matrix, pair): ranks, pairs to leave out as nan, the category taken out. Input may hold nan."""
-        vectors = np.array(vectors, dtype=float)
-        if self.control == "within":
-            vectors[:, ~same] = np.nan
-        used = np.isfinite(vectors[0])
-        if self.method == "spearman":
-            vectors[:, used] = rankdata(vectors[:, used], axis=1)
-        if self.control == "partial":
-            for category in (True, False):
-                cells = used & (same == category)
-                if cells.any():
-                    vectors[:, cells] -= vectors[:, cells].mean(axis=1, keepdims=True)
-        return vectors
-
-    @property
-    def measure(self) -> str:
-        # Spearman's rho is Pearson's r of the ranks, which `prepare` has taken already.
-        return "corr" if self.method == "spearman" else METHODS[self.method]
-
-    def agreement(self, models: np.ndarray, humans: np.ndarray) -> np.ndarray:
-        """(model,) mean over raters, of prepared vectors."""
-        return rsatoolbox.rdm.compare(models, humans, method=self.measure).mean(axis=1)
+def _ranks(vectors: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Ranks (matrix, pair) over the pairs of one category, NaN elsewhere. Pairs may be NaN in all matrices."""
+    ranks = np.full(vectors.shape, np.nan)
+    used = same & np.isfinite(vectors[0])
+    ranks[:, used] = rankdata(vectors[:, used], axis=1)
+    return ranks
 
 
-def _bootstrap(models, humans, same, view, draws, rng) -> np.ndarray:
-    n = models.n_cond
-    rows = RDMs(np.vstack([models.get_vectors(), humans.get_vectors(), same[None]]))
-    result = np.full((draws, models.n_rdm), np.nan)
+def _agreement(models: np.ndarray, humans: np.ndarray) -> np.ndarray:
+    """(model,) mean over raters, of ranks: Spearman's rho is their Pearson's r."""
+    return rsatoolbox.rdm.compare(models, humans, method="corr").mean(axis=1)
+
+
+def _bootstrap(
+    vectors: np.ndarray, same: np.ndarray, models: int, draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    rows = RDMs(np.vstack([vectors, same[None]]))
+    result = np.full((draws, models), np.nan)
     for draw in range(draws):
-        # rsatoolbox marks pairs of an item with its copy as nan; its own sampler uses the global generator.
-        sample = rows.subsample_pattern("index", rng.integers(n, size=n)).get_vectors()
-        vectors = view.prepare(sample[:-1], sample[-1] == 1)
-        if not np.isfinite(vectors[0]).any() or (np.nanstd(vectors, axis=1) < 1e-12).any():
-            continue
-        result[draw] = view.agreement(vectors[: models.n_rdm], vectors[models.n_rdm :])
+        # rsatoolbox marks pairs of an item with its copy as NaN; its own sampler uses the global generator.
+        sample = rows.subsample_pattern("index", rng.integers(rows.n_cond, size=rows.n_cond)).get_vectors()
+        ranks = _ranks(sample[:-1], sample[-1] == 1)
+        if np.isfinite(ranks[0]).any() and (np.nanstd(ranks, axis=1) >= 1e-12).all():
+            result[draw] = _agreement(ranks[:models], ranks[models:])
     return result
 
 
-def _permute(model_vectors, human_vectors, codes, view, permutations, rng) -> np.ndarray:
+def _permute(
+    model_ranks: np.ndarray,
+    human_ranks: np.ndarray,
+    codes: np.ndarray,
+    permutations: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
     # Sorting by category plus a random number below 1 shuffles within categories, all permutations at once.
     shuffled = np.argsort(codes + rng.random((permutations, len(codes))), axis=1)
     items = np.empty_like(shuffled)
     items[:, np.argsort(codes, kind="stable")] = shuffled
-    matrices = RDMs(model_vectors).get_matrices()
+    matrices = RDMs(model_ranks).get_matrices()
     upper, right = np.triu_indices(len(codes), 1)
     null = np.empty((permutations, len(matrices)))
-    for start in range(0, permutations, _CHUNK):
-        part = items[start : start + _CHUNK]
+    for start in range(0, permutations, CHUNK):
+        part = items[start : start + CHUNK]
         for model, matrix in enumerate(matrices):
             vectors = matrix[part[:, upper], part[:, right]]
-            null[start : start + _CHUNK, model] = view.agreement(vectors, human_vectors)
+            null[start : start + CHUNK, model] = _agreement(vectors, human_ranks)
     return null
-
-
-def _ceiling(human_vectors: np.ndarray, view: _View) -> tuple[tuple[float, float] | None, str]:
-    if len(human_vectors) < 2:
-        return None, "one matrix of human dissimilarities only: no noise ceiling"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Noise ceiling for tau based on averaged ranks", UserWarning)
-        low, high = boot_noise_ceiling(RDMs(human_vectors), method=view.measure)
-    return (float(low), float(high)), ""
-
-
-def _same_identities(models: RDMs, humans: RDMs) -> list[str]:
-    ours, theirs = (list(r.pattern_descriptors["identity"]) for r in (models, humans))
-    differ = sorted(set(ours) ^ set(theirs))
-    if differ or len(ours) != len(theirs):
-        raise ValueError(
-            f"models and humans differ in {len(differ)} identities, such as {differ[:3]}; "
-            "restrict both to the common ones with `match`"
-        )
-    if len(theirs) < 4:
-        raise ValueError(f"{len(theirs)} identities are too few to compare dissimilarities; at least 4")
-    return theirs
-
-
-def _category_codes(identities, groups, control) -> np.ndarray:
-    if (groups is None) != (control is None):
-        raise ValueError("`groups` and `control` go together: give both or neither")
-    if groups is None:
-        return np.zeros(len(identities), dtype=int)
-    missing = [identity for identity in identities if identity not in groups]
-    if missing:
-        raise ValueError(f"no group for identity {missing[0]!r} ({len(missing)} missing)")
-    codes = np.unique([str(groups[identity]) for identity in identities], return_inverse=True)[1]
-    if codes.max() == 0:
-        raise ValueError("all identities are of one group: there is nothing to control for")
-    return codes
-
-
-def _check_variation(who: str, rdms: RDMs, vectors: np.ndarray) -> None:
-    for i, (raw, vector) in enumerate(zip(rdms.get_vectors(), vectors, strict=True)):
-        if not np.isfinite(raw).all():
-            raise ValueError(f"{who} matrix {i} has values that are not finite")
-        if np.isfinite(vector).sum() < 3 or np.nanstd(vector) < 1e-12:
-            raise ValueError(f"{who} matrix {i} has no variation among the pairs compared")
 
 
 def _interval(values: np.ndarray, level: float) -> tuple[float, float]:

@@ -1,8 +1,7 @@
 """How well a network does on images masked by another network's relevance.
 
-A *model* here is anything with the attributes `pretraining`, `run`, `task` and `seed` (such as
-`study.grid.Cell`). Arrays over pairs are `(S, T, N)`: source model (whose map), target model (whose
-decision), image.
+A *model* here is anything with the attributes `pretraining`, `run`, `task` and `seed` (such as a cell of the study's
+grid). Arrays over pairs are `(S, T, N)`: source model (whose map), target model (whose decision), image.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +17,14 @@ from analysis.inference import Estimate, infer
 class Model(Protocol):
     """What the relation of two models depends on."""
 
-    pretraining: str
-    run: int
-    task: str
-    seed: int
+    @property
+    def pretraining(self) -> str: ...
+    @property
+    def run(self) -> int: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
 
 
 RELATIONS = ("seed", "run", "task", "run_task", "pretraining", "both")
@@ -30,9 +33,9 @@ RELATIONS = ("seed", "run", "task", "run_task", "pretraining", "both")
 def relation(a: Model, b: Model) -> str:
     """In what two models differ, whatever their finetuning seeds.
 
-    "self": in nothing; "seed": in the finetuning seed alone; "run": another pretraining run on the same
-    dataset; "task": the finetuning task; "run_task": run and task; "pretraining": the pretraining dataset;
-    "both": pretraining dataset and task.
+    "self": in nothing; "seed": in the finetuning seed alone; "run": another pretraining run on the same dataset;
+    "task": the finetuning task; "run_task": run and task; "pretraining": the pretraining dataset; "both": pretraining
+    dataset and task.
     """
     task = a.task != b.task
     if a.pretraining != b.pretraining:
@@ -50,69 +53,32 @@ def relations(models: Sequence[Model]) -> np.ndarray:
 
 
 def resampling(models: Sequence[Model]) -> tuple[np.ndarray, np.ndarray]:
-    """(strata, units), each `(M,)` of str: which models were drawn at random together, and what is fixed.
+    """(strata, units), each `(M,)` of str: what is fixed, and which models were drawn at random together.
 
-    With several pretraining runs of every dataset the run is the unit, with all networks finetuned from it,
-    and the dataset is the stratum. With one run of any dataset every network is a unit within its pretraining
-    and task, and conclusions hold for these very pretrained networks.
+    With several pretraining runs of every dataset the run is the unit, with all networks finetuned from it, and the
+    dataset is the stratum. With one run of any dataset every network is a unit within its pretraining and task, and
+    conclusions hold for these very pretrained networks.
     """
-    runs = {(m.pretraining, m.run) for m in models}
-    datasets = [pretraining for pretraining, _ in runs]
+    datasets = [pretraining for pretraining, _ in {(m.pretraining, m.run) for m in models}]
     if all(datasets.count(d) > 1 for d in datasets):
-        return np.array([m.pretraining for m in models]), np.array(
-            [f"{m.pretraining}/{m.run}" for m in models]
-        )
-    families = [f"{m.pretraining}/{m.task}" for m in models]
-    return np.array(families), np.array(
-        [f"{f}/{m.run}/{m.seed}" for f, m in zip(families, models, strict=True)]
-    )
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """`values` `(S, T)`: 0 = no better than the control mask, 1 = as good as the target's own map. `reasons`
-    says, for each target whose column is NaN, why."""
-
-    values: np.ndarray
-    reasons: Mapping[int, str]
+        units = [f"{m.pretraining}/{m.run}" for m in models]
+        return np.array([m.pretraining for m in models]), np.array(units)
+    families = [_family(m) for m in models]
+    units = [f"{f}/{m.run}/{m.seed}" for f, m in zip(families, models, strict=True)]
+    return np.array(families), np.array(units)
 
 
 def gains(performance: np.ndarray, control: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What masks add to the control mask: of every source `(S, T, N)`, and of the target's own map `(T, N)`.
 
-    `performance` `(M, M, N)`: target's performance on images masked by the source, averaged over percents;
-    `control` `(M, N)`: the same under the control mask. ValueError for other shapes or NaN.
+    `performance` `(M, M, N)`: target's performance on images masked by the source, averaged over percents; `control`
+    `(M, N)`: the same under the control mask. ValueError for NaN.
     """
-    performance, control = np.asarray(performance, dtype=float), np.asarray(control, dtype=float)
-    if performance.ndim != 3 or performance.shape[0] != performance.shape[1]:
-        raise ValueError(
-            f"performance must be (source, target, image) of the same models, not {performance.shape}"
-        )
-    if control.shape != performance.shape[1:]:
-        raise ValueError(f"control must be (target, image) = {performance.shape[1:]}, not {control.shape}")
-    for name, values in (("performance", performance), ("control", control)):
-        if np.isnan(values).any():
-            raise ValueError(f"{name} holds {int(np.isnan(values).sum())} NaN")
-    gain = performance - control
-    own = np.arange(len(control))
-    return gain, gain[own, own]
-
-
-def transfer(performance: np.ndarray, control: np.ndarray, *, minimum: float = 0.02) -> Transfer:
-    """Transfer of every source to every target: mean gain by the source's map / mean gain by the target's
-    own.
-
-    A ratio of means over images, because single images have own gains around 0. Where the own map gains less
-    than `minimum` (in units of performance) there is nothing to be a share of: NaN with a reason. Shapes as
-    in `gains`.
-    """
-    gain, own = (values.mean(-1) for values in gains(performance, control))
-    reasons = {
-        int(t): f"own relevance gains {own[t]:.3g} over the control, less than {minimum:g}"
-        for t in np.flatnonzero(~(own >= minimum))
-    }
-    safe = np.where(own >= minimum, own, np.nan)
-    return Transfer(gain / safe, reasons)
+    gain = np.asarray(performance, dtype=float) - np.asarray(control, dtype=float)
+    if np.isnan(gain).any():
+        raise ValueError(f"gains hold {int(np.isnan(gain).sum())} NaN; see performance and control")
+    diagonal = np.arange(len(control))
+    return gain, gain[diagonal, diagonal]
 
 
 def by_relation(
@@ -126,13 +92,13 @@ def by_relation(
 ) -> dict[str, Estimate]:
     """Mean over the pairs of each relation that occurs, with uncertainty from people and networks.
 
-    `values` `(M, M, N)`, `groups` `(N,)` identities. For map similarity leave `scale` out. For transfer pass
-    `gains(...)`: the result is the summed gain of the pairs divided by the summed own gain `scale` `(M, N)`
-    of their targets, so a target that hardly gains has little say and no ratio is near 0 / 0.
+    `values` `(M, M, N)`, `groups` `(N,)` identities. For likeness of maps leave `scale` out. For transfer pass
+    `gains(...)`: the result is the summed gain of the pairs divided by the summed own gain `scale` `(M, N)` of their
+    targets, so a target that hardly gains has little say and no ratio is near 0 / 0.
     """
-    found = relations(models)
-    names = [name for name in RELATIONS if (found == name).any()]
-    masks = np.array([found == name for name in names])
+    of_pairs = relations(models)
+    names = [name for name in RELATIONS if (of_pairs == name).any()]
+    masks = np.array([of_pairs == name for name in names])
     estimate = _infer(lambda means: means, values, scale, masks, models, groups, n, seed)
     return {name: estimate[k] for k, name in enumerate(names)}
 
@@ -152,12 +118,11 @@ def relation_contrast(
 
     ValueError if no pair of models has one of the relations.
     """
-    found = relations(models)
-    for name in (first, second):
-        if not (found == name).any():
-            present = ", ".join(r for r in RELATIONS if (found == r).any())
-            raise ValueError(f"no pair of models has the relation {name!r}; present: {present}")
-    masks = np.array([found == first, found == second])
+    of_pairs = relations(models)
+    masks = np.array([of_pairs == first, of_pairs == second])
+    if not masks.any((1, 2)).all():
+        present = ", ".join(r for r in RELATIONS if (of_pairs == r).any())
+        raise ValueError(f"no pair of models has the relation {first!r} or {second!r}; present: {present}")
     return _infer(lambda means: means[..., 0] - means[..., 1], values, scale, masks, models, groups, n, seed)
 
 
@@ -180,34 +145,36 @@ def asymmetry(
     n: int = 2000,
     seed: int = 0,
 ) -> Asymmetry:
-    """Transfer A->B minus B->A for every pair of families (pretraining/task), seeds pooled.
+    """Transfer A->B minus B->A for every pair of families (pretraining/task), seeds pooled; arrays as in `gains`.
 
-    Use `.estimate.simultaneous()` for intervals that hold for all pairs together. A pair with a family whose
-    own relevance gains less than `minimum` on average is left out, with the reason. ValueError if none
-    remains.
+    Use `.estimate.simultaneous()` for intervals that hold for all pairs together. A pair with a family whose own
+    relevance gains less than `minimum` on average is left out, with the reason. ValueError if none remains.
     """
-    gain, own = gains(performance, control)
-    family = np.array([f"{m.pretraining}/{m.task}" for m in models])
+    gain, scale = gains(performance, control)
+    family = np.array([_family(m) for m in models])
     names = sorted(set(family))
-    weak = {name: own[family == name].mean() for name in names if not own[family == name].mean() >= minimum}
-    pairs = list(combinations(names, 2))
-    excluded = {
-        pair: "; ".join(
-            f"own relevance of {f} gains {weak[f]:.3g}, less than {minimum:g}" for f in pair if f in weak
-        )
-        for pair in pairs
-        if set(pair) & set(weak)
+    mean = {name: scale[family == name].mean() for name in names}
+    weak = {
+        name: f"own relevance of {name} gains {mean[name]:.3g}, less than {minimum:g}"
+        for name in names
+        if not mean[name] >= minimum
     }
-    pairs = tuple(pair for pair in pairs if pair not in excluded)
+    every = list(combinations(names, 2))
+    pairs = tuple(pair for pair in every if not set(pair) & set(weak))
+    excluded = {pair: "; ".join(weak[f] for f in pair if f in weak) for pair in every if pair not in pairs}
     if not pairs:
         raise ValueError("no pair of families to compare" + "".join(f"; {e}" for e in excluded.values()))
     from_to = [(family == a)[:, None] & (family == b)[None] for a, b in pairs]
     masks = np.array(from_to + [m.T for m in from_to])
     half = len(pairs)
     estimate = _infer(
-        lambda means: means[..., :half] - means[..., half:], gain, own, masks, models, groups, n, seed
+        lambda means: means[..., :half] - means[..., half:], gain, scale, masks, models, groups, n, seed
     )
     return Asymmetry(pairs, estimate, excluded)
+
+
+def _family(model: Model) -> str:
+    return f"{model.pretraining}/{model.task}"
 
 
 def _infer(
@@ -221,11 +188,6 @@ def _infer(
     seed: int,
 ) -> Estimate:
     """Inference on a function of weighted pair means `(B, K)`, one for each of the `masks` `(K, M, M)`."""
-    values = np.asarray(values, dtype=float)
-    if values.shape[:2] != (len(models),) * 2 or values.shape[2] != len(groups):
-        raise ValueError(
-            f"values {values.shape} must be (model, model, image) of {len(models)} x {len(groups)}"
-        )
     strata, units = resampling(models)
     masks = masks.astype(float)
 
@@ -239,11 +201,10 @@ def _infer(
 
 
 def pair_means(values: np.ndarray, masks: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Weighted means `(B, K)` of `values` `(M, M, N)` over images and over the pairs of each mask `(K, M,
-    M)`.
+    """Weighted means `(B, K)` of `values (M, M, N)` over images and over the pairs of each mask `(K, M, M)`.
 
-    Image weights w `(B, N)` sum to 1; a pair weighs the product of its models' weights v `(B, M)`. Either may
-    have a single row. NaN where all pairs of a mask weigh 0.
+    Image weights `w (B, N)` sum to 1; a pair weighs the product of its models' weights `v (B, M)`. Either may have a
+    single row. NaN where all pairs of a mask weigh 0.
     """
     k, m = masks.shape[:2]
     if len(v) == 1:  # average over pairs first: no array of pairs x draws
