@@ -10,22 +10,23 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from .drawing import grid, hill, palette, rgb, smoothstep, texture, turn
+from .drawing import grid, hill, over, palette, rgb, smoothstep, texture, turn
+from .outlines import both, oval
 
-LANDMARKS = (
-    "left_eye",
-    "right_eye",
-    "left_brow_inner",
-    "left_brow_outer",
-    "right_brow_inner",
-    "right_brow_outer",
-    "nose_bridge",
-    "nose_tip",
-    "left_mouth_corner",
-    "right_mouth_corner",
-    "mouth",
-    "chin",
-)
+LANDMARKS = {  # names, and where they lie on the head (u, v)
+    "left_eye": lambda g: (-g.eye_x, 0.0),
+    "right_eye": lambda g: (g.eye_x, 0.0),
+    "left_brow_inner": lambda g: (g.brow_half - g.brow_x, brow_line(g, -1.0)),
+    "left_brow_outer": lambda g: (-g.brow_half - g.brow_x, brow_line(g, 1.0)),
+    "right_brow_inner": lambda g: (g.brow_x - g.brow_half, brow_line(g, -1.0)),
+    "right_brow_outer": lambda g: (g.brow_x + g.brow_half, brow_line(g, 1.0)),
+    "nose_bridge": lambda g: (0.0, 0.0),
+    "nose_tip": lambda g: (0.0, g.nose_y),
+    "left_mouth_corner": lambda g: (-g.mouth_width, g.mouth_y - g.curl),
+    "right_mouth_corner": lambda g: (g.mouth_width, g.mouth_y - g.curl),
+    "mouth": lambda g: (0.0, g.mouth_y + 0.3 * g.gap),
+    "chin": lambda g: (0.0, g.bottom),
+}
 HEAD = 0.83  # half height of an average head, in half frames
 SKIN = [
     (0.24, 0.14, 0.10),
@@ -95,19 +96,13 @@ def geometry(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
 def colours(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
     """Colours (N, 3, 1, 1) of skin, hair, lips and eyes."""
     skin = palette(SKIN, _share(f["skin_tone"] + 0.25))
-    warm = f["skin_warmth"].unsqueeze(1)
-    skin = skin * (1 + warm * torch.tensor([0.005, 0.012, -0.045]).view(1, 3, 1, 1))
+    skin = skin * (1 + f["skin_warmth"].unsqueeze(1) * rgb(0.005, 0.012, -0.045))
     hair = palette(HAIR, _share(f["hair_lightness"] - 0.4))
-    red = smoothstep(0.3, 2.0, f["hair_redness"]).unsqueeze(1)
-    hair = hair * (1 + red * torch.tensor([0.45, -0.12, -0.40]).view(1, 3, 1, 1))
-    grey = smoothstep(0.8, 2.0, f["hair_grey"]).unsqueeze(1)
-    hair = torch.lerp(hair, torch.tensor([0.72, 0.72, 0.73]).view(1, 3, 1, 1).expand_as(hair), 0.85 * grey)
+    hair = hair * (1 + smoothstep(0.3, 2.0, f["hair_redness"]).unsqueeze(1) * rgb(0.45, -0.12, -0.40))
+    hair = over(hair, rgb(0.72, 0.72, 0.73), 0.85 * smoothstep(0.8, 2.0, f["hair_grey"]))
     redness = (0.5 + 0.25 * f["lip_colour"]).clamp(0.0, 1.2).unsqueeze(1)
-    lips = skin * torch.lerp(
-        torch.tensor([0.90, 0.78, 0.76]).view(1, 3, 1, 1),
-        torch.tensor([0.94, 0.46, 0.50]).view(1, 3, 1, 1),
-        redness,
-    ) + redness * torch.tensor([0.05, 0.0, 0.01]).view(1, 3, 1, 1)
+    lips = torch.lerp(rgb(0.90, 0.78, 0.76), rgb(0.94, 0.46, 0.50), redness)
+    lips = skin * lips + redness * rgb(0.05, 0.0, 0.01)
     return SimpleNamespace(
         skin=skin,
         hair=hair,
@@ -161,26 +156,9 @@ def turned(view: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 def landmarks(g: SimpleNamespace, view: dict[str, Tensor], size: int) -> Tensor:
     """Landmarks (N, landmark, 2) in pixels: the inverse of `place`, by fixed-point iteration."""
-    n = len(view["yaw"])
-    inner, outer = g.brow_x - g.brow_half, g.brow_x + g.brow_half
-    corner = g.mouth_y - g.curl
-    points = [
-        (-g.eye_x, 0.0),
-        (g.eye_x, 0.0),
-        (-inner, brow_line(g, -1.0)),
-        (-outer, brow_line(g, 1.0)),
-        (inner, brow_line(g, -1.0)),
-        (outer, brow_line(g, 1.0)),
-        (0.0, 0.0),
-        (0.0, g.nose_y),
-        (-g.mouth_width, corner),
-        (g.mouth_width, corner),
-        (0.0, g.mouth_y + 0.3 * g.gap),
-        (0.0, g.bottom),
-    ]
-    zero = torch.zeros(n, 1, 1)
-    u = torch.cat([zero + p[0] for p in points], 2)
-    v = torch.cat([zero + p[1] for p in points], 2)
+    zero = torch.zeros_like(view["yaw"])
+    points = [point(g) for point in LANDMARKS.values()]
+    u, v = (torch.cat([zero + point[axis] for point in points], 2) for axis in (0, 1))
     on_nose = torch.tensor([name == "nose_tip" for name in LANDMARKS])
     yaw, pitch = turned(view)
     x, y = u.clone(), v.clone()
@@ -219,7 +197,7 @@ def brow_distance(at: SimpleNamespace, g: SimpleNamespace) -> Tensor:
         * (1.0 - 0.60 * smoothstep(-0.1, 1.05, inner))
         * (0.75 + 0.25 * smoothstep(-1.0, -0.7, inner))
     )
-    return torch.maximum((at.v - brow_line(g, inner)).abs() - thick, (t.abs() - 1.0) * g.brow_half)
+    return both((at.v - brow_line(g, inner)).abs() - thick, (t.abs() - 1.0) * g.brow_half)
 
 
 def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], seed: int) -> SimpleNamespace:
@@ -241,9 +219,9 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     rough = strands * (0.012 + 0.016 * curl) * grown * (0.018 / at.pixel).clamp(max=1.0)
     crown_w = g.width + volume * (0.35 + 0.65 * smoothstep(-0.6, 0.4, length + 0.8 * curl))
     crown_h = g.top + volume
-    r = torch.sqrt((at.u / crown_w) ** 2 + ((at.v + 0.10).clamp(max=0.0) / (crown_h - 0.10)) ** 2)
+    r = oval(at.u, (at.v + 0.10).clamp(max=0.0), crown_w, crown_h - 0.10)
     flare = 0.10 * smoothstep(0.0, 1.2, at.v) * (1 + 0.5 * f["hair_volume"])
-    outer = torch.maximum((r - 1.0) * 0.75 - torch.where(at.v > -0.1, flare, 0.0), at.v - low) + rough
+    outer = both((r - 1.0) * 0.75 - torch.where(at.v > -0.1, flare, 0.0), at.v - low) + rough
 
     side = g.width * (0.90 - 0.07 * smoothstep(0.2, 1.5, length))
     t = at.a / side
@@ -253,7 +231,7 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     sweep = (0.20 + 0.05 * f["hair_fringe"]) * smoothstep(-0.3, 1.0, length)
     top = top + sweep * ((at.u - part).abs() - 0.12).clamp(0.0, 0.45) + fringe * 0.30
     top = torch.minimum(top, torch.full_like(top, -0.32)) + 0.035 * strands * (fringe + 0.3 * grown)
-    window = torch.maximum(top - at.v, at.a - side) - rough * 0.5
-    front = torch.maximum(outer, -window)
+    window = both(top - at.v, at.a - side) - rough * 0.5
+    front = both(outer, -window)
     thin = (0.30 + 0.70 * smoothstep(-2.2, -1.0, length)).expand_as(front)
     return SimpleNamespace(outer=outer, front=front, window=window, strands=strands, thin=thin, crown=r)

@@ -15,14 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .outlines import Number
+
+SMALLEST = 16  # pixels a side: fewer show no parts
 TEXTURE_SIZE = 256
+CHUNK_PIXELS = 2**16  # keeps the fields of one chunk in the processor's cache
 Job = TypeVar("Job")
 Drawn = TypeVar("Drawn")
-CHUNK_PIXELS = 2**16  # keeps the fields of one chunk in the processor's cache
 
 
 def chunks(images: int, size: int) -> list[slice]:
-    """Consecutive rows of `images` pictures of `size` x `size` pixels that are drawn together."""
+    """Consecutive rows of `images` pictures of `size` x `size` pixels that are drawn together.
+
+    ValueError for a size below SMALLEST.
+    """
+    if size < SMALLEST:
+        raise ValueError(f"size must be at least {SMALLEST} pixels, got {size}")
     step = max(1, CHUNK_PIXELS // size**2)
     return [slice(i, min(i + step, images)) for i in range(0, images, step)]
 
@@ -48,17 +56,17 @@ def grid(size: int) -> tuple[Tensor, Tensor]:
     return line.view(1, 1, size).expand(1, size, size), line.view(1, size, 1).expand(1, size, size)
 
 
-def smoothstep(low: float | Tensor, high: float | Tensor, value: Tensor) -> Tensor:
+def smoothstep(low: Number, high: Number, value: Tensor) -> Tensor:
     """0 up to `low`, 1 from `high` on, a smooth cubic between; falling where `low` is above `high`."""
     return _cubic((value - low) * (1.0 / (high - low)))
 
 
-def cover(distance: Tensor, pixel: Tensor | float) -> Tensor:
+def cover(distance: Tensor, pixel: Number) -> Tensor:
     """Share of each pixel inside a shape: anti-aliased over one pixel width (in the unit of the distance)."""
     return (distance * (-1.0 / pixel)).add_(0.5).clamp_(0.0, 1.0)
 
 
-def soft(distance: Tensor, width: Tensor | float) -> Tensor:
+def soft(distance: Tensor, width: Number) -> Tensor:
     """1 well inside a shape and 0 well outside, with a smooth edge of the given half width."""
     return _cubic((distance * (-0.5 / width)).add_(0.5))
 
@@ -76,14 +84,9 @@ def hill(square: Tensor) -> Tensor:
     return t.mul_(t)
 
 
-def bump(x: Tensor, y: Tensor, width: Tensor | float, height: Tensor | float) -> Tensor:
+def bump(x: Tensor, y: Tensor, width: Number, height: Number) -> Tensor:
     """A hill of height 1 at the origin, 1/e at distance `width` across and `height` down."""
-    return hill(_square(x * (1.0 / width)) + _square(y * (1.0 / height)))
-
-
-def _square(x: Tensor) -> Tensor:
-    """x^2; overwrites x."""
-    return x.mul_(x)
+    return hill((x * (1.0 / width)).square_() + (y * (1.0 / height)).square_())
 
 
 def turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,9 +105,9 @@ def shade(image: Tensor, factor: Tensor) -> Tensor:
     return image * factor.unsqueeze(1)
 
 
-def rgb(red: Tensor, green: Tensor, blue: Tensor) -> Tensor:
-    """A colour (N, 3, 1, 1) from three parameters (N, 1, 1)."""
-    return torch.stack([red, green, blue], 1)
+def rgb(red: Number, green: Number, blue: Number) -> Tensor:
+    """A colour (N, 3, 1, 1) from three parameters (N, 1, 1), or (1, 3, 1, 1) from three numbers."""
+    return torch.stack([torch.as_tensor(channel).view(-1, 1, 1) for channel in (red, green, blue)], 1)
 
 
 def palette(stops: list[tuple[float, float, float]], place: Tensor) -> Tensor:

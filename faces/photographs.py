@@ -1,6 +1,5 @@
 """Photographs from a folder `root/<identity>/<image file>`, and the gender table that goes with them."""
 
-import csv
 import hashlib
 import io
 import json
@@ -8,12 +7,13 @@ import os
 import stat
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from PIL import Image, ImageOps
 from tqdm import tqdm
@@ -24,24 +24,22 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 SKIPPED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 # Fewer source pixels than this along the shorter side show no recognisable face or object.
 SMALLEST_SIDE = 16
-FEMALE = frozenset({"female", "f", "woman", "w", "girl"})
-MALE = frozenset({"male", "m", "man", "boy"})
+GENDERS = {"female": ("female", "f", "woman", "w", "girl"), "male": ("male", "m", "man", "boy")}
 SHOWN = 50
 WORKERS = min(4, os.cpu_count() or 1)
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Problems = list[tuple[str, str]]  # path and reason
 
 
 class FolderError(ValueError):
     """Everything that is wrong with a folder of images at once: `problems` lists (path, reason)."""
 
-    def __init__(self, root: Path, problems: Iterable[tuple[str, str]]) -> None:
-        self.problems = list(problems)
-        lines = [f"  {path}: {reason}" for path, reason in self.problems[:SHOWN]]
-        if len(self.problems) > SHOWN:
-            lines.append(f"  ... and {len(self.problems) - SHOWN} more (all in the error's `problems`)")
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+    def __init__(self, root: Path, problems: Problems) -> None:
+        self.problems = problems
+        lines = [f"  {path}: {reason}" for path, reason in problems[:SHOWN]]
+        if len(problems) > SHOWN:
+            lines.append(f"  ... and {len(problems) - SHOWN} more (all in the error's `problems`)")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"{count} in {label(root)}; mend or remove:\n" + "\n".join(lines))
 
 
@@ -51,95 +49,59 @@ def read_folder(
     *,
     crop: int | None = None,
     genders: str | Path | None = None,
-    minimum: int = 1,
     limit: int | None = None,
-    progress: bool = True,
 ) -> xr.Dataset:
     """Read `root/<identity>/<image file>` as square RGB images of `size` pixels, in order of name.
 
     `crop` is the side, in source pixels, of the central square that is kept (after turning the picture as
     its EXIF says); None keeps the largest. It is resized with a Lanczos filter. Transparent pixels become
     white; 16-bit grey is scaled to 8 bits; CMYK is converted without a colour profile.
-    `genders` is a CSV table with columns `identity`, `gender` and, where rows differ within a person or to
-    list single files, `file`; rows for files that are not in the folder are ignored.
-    Identities with fewer than `minimum` images are left out, with a warning and in `attrs["too_few"]`.
-    `limit` keeps that many images of each identity, the first by name.
+    `genders` is a table for `read_genders`; its rows for files that are not in the folder are ignored.
+    `limit` keeps that many images of each identity, the first by name. Identities without images are left
+    out, with a warning.
 
     Returns `pixels (image, channel, y, x)` uint8 with coordinates `identity`, `name` ("identity/file"),
-    and `gender` ("female" or "male") where a table is given. Attributes: `crop`, `size` in pixels,
-    `too_few` (JSON list of identity and number of images) and `enlarged` (how many images were smaller
-    than `size`; this warns as well).
+    and `gender` ("female" or "male") where a table is given. Attributes: `crop`, `size` in pixels, and
+    `enlarged` (how many images were smaller than `size`; this warns as well).
 
     Raises FolderError, a ValueError, naming *all* files that cannot be read and all files without a gender,
-    with the reason; ValueError for arguments out of range, no images, or an unusable table.
+    with the reason; ValueError for no images or an unusable table.
     """
     root = Path(root)
-    for name, value, smallest in (
-        ("size", size, 1),
-        ("crop", crop, SMALLEST_SIDE),
-        ("minimum", minimum, 1),
-        ("limit", limit, 1),
-    ):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < smallest):
-            raise ValueError(f"{name} is {value!r}; it must be an integer of at least {smallest}")
     table = None if genders is None else read_genders(genders)
     people, problems = _scan(root)
+    files = [file for listed in people.values() for file in listed[:limit]]
+    names = [name for name, _ in files]
+    identities = [name.partition("/")[0] for name in names]
+    coordinates = {"channel": ["R", "G", "B"], "identity": ("image", identities), "name": ("image", names)}
+    if table is not None:
+        known = [table.get(name) or table.get(f"{who}/") for name, who in zip(names, identities, strict=True)]
+        coordinates["gender"] = ("image", known)
+        unknown = [name for name, gender in zip(names, known, strict=True) if gender is None]
+        problems += [(name, "has no row in the gender table") for name in unknown]
 
-    too_few = {identity: len(files) for identity, files in people.items() if len(files) < minimum}
-    chosen = [
-        (identity, path)
-        for identity, files in people.items()
-        if identity not in too_few
-        for path in files[:limit]
-    ]
-    found = [] if table is None else [_gender(table, identity, path) for identity, path in chosen]
-    problems += [
-        (f"{identity}/{label(path)}", "has no row in the gender table")
-        for (identity, path), gender in zip(chosen, found, strict=False)
-        if gender is None
-    ]
-
-    pixels = np.empty((len(chosen), 3, size, size), np.uint8)
+    pixels = np.empty((len(files), 3, size, size), np.uint8)
 
     def decode(index: int) -> bool:
-        pixels[index], enlarged = _decode(chosen[index][1], size, crop)
+        pixels[index], enlarged = _decode(files[index][1], size, crop)
         return enlarged
 
     # Pillow warns from 89 million pixels on and refuses from twice as many; here both are refused.
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        results = _in_threads(decode, range(len(chosen)), f"reading {label(root)}", progress)
-    problems += [
-        (f"{identity}/{label(path)}", str(result))
-        for (identity, path), result in zip(chosen, results, strict=True)
-        if isinstance(result, Exception)
-    ]
+        enlarged = sum(_in_threads(decode, names, problems, f"reading {label(root)}"))
     if problems:
-        raise FolderError(root, problems)
-    if not chosen:
-        raise ValueError(
-            f"no identity in {label(root)} has {minimum} images or more "
-            f"(identities: {len(people)}, most images: {max(too_few.values(), default=0)}); "
-            "expected root/<identity>/<image file>"
-        )
-    _warn(root, size, minimum, too_few, sum(results))
-
-    coordinates = {
-        "channel": ["R", "G", "B"],
-        "identity": ("image", np.array([identity for identity, _ in chosen])),
-        "name": ("image", np.array([f"{identity}/{label(path)}" for identity, path in chosen])),
-    }
-    if table is not None:
-        coordinates["gender"] = ("image", np.array(found))
-    attributes = {
-        "size": size,
-        "crop": "largest central square" if crop is None else crop,
-        "too_few": json.dumps([{"identity": identity, "images": n} for identity, n in too_few.items()]),
-        "enlarged": sum(results),
-    }
-    return xr.Dataset(
-        {"pixels": (("image", "channel", "y", "x"), pixels)}, coords=coordinates, attrs=attributes
-    )
+        raise FolderError(root, sorted(problems))
+    if not files:
+        raise ValueError(f"no images in {label(root)}; expected root/<identity>/<image file>")
+    if empty := [identity for identity, listed in people.items() if not listed]:
+        text = f"{label(root)}: {len(empty)} identities without images are left out: {', '.join(empty[:10])}"
+        warnings.warn(text + ", ..." * (len(empty) > 10), stacklevel=2)
+    if enlarged:
+        text = f"{label(root)}: {enlarged} images were smaller than {size} pixels and are enlarged"
+        warnings.warn(text, stacklevel=2)
+    attributes = {"size": size, "crop": crop or "largest central square", "enlarged": enlarged}
+    return xr.Dataset({"pixels": (("image", "channel", "y", "x"), pixels)}, coordinates, attributes)
 
 
 def fingerprint(root: str | Path) -> str:
@@ -148,127 +110,96 @@ def fingerprint(root: str | Path) -> str:
     It changes when a file that `read_folder` would read is added, removed, renamed or altered, and does not
     depend on the place or the times of the files. Raises FolderError for files that cannot be read.
     """
-    root = Path(root)
-    people, problems = _scan(root)
-    files = [(identity, path) for identity, paths in people.items() for path in paths]
+    people, problems = _scan(Path(root))
+    files = [file for listed in people.values() for file in listed]
 
-    def digest(item: tuple[str, Path]) -> bytes:
-        with item[1].open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+    def digest(index: int) -> bytes:
+        name, path = files[index]
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+        return json.dumps([*name.split("/"), path.stat().st_size]).encode() + content
 
-    digests = _in_threads(digest, files, f"hashing {label(root)}", progress=False)
-    total = hashlib.blake2b(digest_size=16)
-    for (identity, path), result in zip(files, digests, strict=True):
-        if isinstance(result, Exception):
-            problems.append((f"{identity}/{label(path)}", str(result)))
-            continue
-        total.update(json.dumps([identity, label(path), path.stat().st_size]).encode() + result)
+    parts = _in_threads(digest, [name for name, _ in files], problems)
     if problems:
-        raise FolderError(root, problems)
-    return total.hexdigest()
+        raise FolderError(Path(root), sorted(problems))
+    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
-def read_genders(table: str | Path) -> Mapping[tuple[str, str], str]:
-    """Read a gender table: {(identity, file): "female" or "male"}, with file "" for a whole identity.
+def read_genders(table: str | Path) -> dict[str, str]:
+    """Read a gender table: "identity/file", or "identity/" for a whole identity, to "female" or "male".
 
-    Columns `identity`, `gender` and optionally `file` (a name, or a path that ends in it), separated by
-    comma, semicolon or tab, in UTF-8. Gender may be written female, f, woman, w, girl; male, m, man, boy,
-    in upper or lower case. Raises ValueError for a file or columns missing, and FolderError naming all
-    rows with another gender and all that contradict one another.
+    Columns `identity`, `gender` and, where rows differ within a person or to list single files, `file` (a name,
+    or a path that ends in it), separated by comma, semicolon or tab, in UTF-8. Gender may be written female, f,
+    woman, w, girl; male, m, man, boy, in upper or lower case. Raises ValueError for a file or columns missing,
+    and FolderError naming all rows with another gender and all that contradict one another.
     """
     table = Path(table)
     try:
         text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        options = {"dtype": str, "keep_default_na": False, "index_col": False, "skip_blank_lines": False}
+        rows = pd.read_csv(io.StringIO(text), sep=separator, **options)
+    except (OSError, ValueError) as error:
         raise ValueError(f"cannot read the gender table {label(table)} as UTF-8 text: {error}") from error
-    header = text.partition("\n")[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), restval="")
-    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
-    missing = {"identity", "gender"} - set(rows.fieldnames)
-    if missing:
+    rows.columns = rows.columns.str.strip().str.lower()
+    if missing := {"identity", "gender"} - set(rows):
         raise ValueError(
             f"the gender table {label(table)} lacks the column {' and '.join(sorted(missing))}; "
-            f"its columns are {', '.join(rows.fieldnames) or 'none'}"
+            f"its columns are {', '.join(rows)}"
         )
+    rows = rows[(rows != "").any(axis=1)]
+    # macOS writes accents in file names as separate characters, tables are mostly typed with composed ones.
+    person = rows.identity.str.strip().str.normalize("NFC") + "/"
+    file = rows.get("file", pd.Series("", rows.index)).str.strip().str.normalize("NFC")
+    file = person + file.str.split(r"[\\/]", regex=True).str[-1]
+    words = {word: gender for gender, written in GENDERS.items() for word in written}
+    gender = rows.gender.str.strip().str.lower().map(words)
+    first = gender.groupby(file).transform("first")
+    of_person = person.map(gender.groupby(file).first())
 
-    genders: dict[tuple[str, str], str] = {}
     problems = []
-    for row in rows:
-        place = f"{label(table)}, line {rows.line_num}"
-        identity = _nfc(row["identity"].strip())
-        file = _nfc(row.get("file", "").strip().replace("\\", "/").rpartition("/")[2])
-        written = row["gender"].strip().lower()
-        gender = "female" if written in FEMALE else "male" if written in MALE else None
-        if gender is None:
-            problems.append((place, f"gender {row['gender']!r} of {identity!r} is neither female nor male"))
-        elif genders.setdefault((identity, file), gender) != gender:
-            problems.append((place, f"{identity}/{file} is {gender}, but above {genders[identity, file]}"))
-    for (identity, file), gender in genders.items():
-        if file and genders.get((identity, ""), gender) != gender:
-            problems.append((label(table), f"{identity}/{file} is {gender}, but {identity} is not"))
+    for k, key in file.items():
+        place = f"{label(table)}, line {k + 2}"
+        if pd.isna(gender[k]):
+            reason = f"gender {rows.gender[k]!r} of {person[k][:-1]!r} is neither female nor male"
+            problems.append((place, reason))
+        elif gender[k] != first[k]:
+            problems.append((place, f"{key} is {gender[k]}, but above {first[k]}"))
+        elif pd.notna(of_person[k]) and gender[k] != of_person[k]:
+            problems.append((place, f"{key} is {gender[k]}, but {person[k][:-1]} is not"))
     if problems:
         raise FolderError(table, problems)
-    return genders
+    return dict(zip(file, gender, strict=True))
 
 
 def label(path: Path) -> str:
     """The last part of a path as text that can be printed and stored; bytes that are not UTF-8 as \\xNN."""
-    return _nfc(os.fsencode(path.name).decode("utf-8", "backslashreplace"))
+    return unicodedata.normalize("NFC", os.fsencode(path.name).decode("utf-8", "backslashreplace"))
 
 
-def _nfc(text: str) -> str:
-    # macOS writes accents in file names as separate characters, tables are mostly typed with composed ones.
-    return unicodedata.normalize("NFC", text)
-
-
-def _gender(table: Mapping[tuple[str, str], str], identity: str, path: Path) -> str | None:
-    return table.get((identity, label(path)), table.get((identity, "")))
-
-
-def _warn(root: Path, size: int, minimum: int, too_few: Mapping[str, int], enlarged: int) -> None:
-    if too_few:
-        names = ", ".join(f"{identity} ({n})" for identity, n in list(too_few.items())[:10])
-        more = ", ..." if len(too_few) > 10 else ""
-        warnings.warn(
-            f"{label(root)}: {len(too_few)} identities with fewer than {minimum} images "
-            f"are left out: {names}{more}",
-            stacklevel=3,
-        )
-    if enlarged:
-        warnings.warn(
-            f"{label(root)}: {enlarged} images were smaller than {size} pixels and are enlarged", stacklevel=3
-        )
-
-
-def _scan(root: Path) -> tuple[dict[str, list[Path]], list[tuple[str, str]]]:
-    """The files of each identity, both in byte order of name, and what is there but cannot be an image."""
+def _scan(root: Path) -> tuple[dict[str, list[tuple[str, Path]]], Problems]:
+    """Name ("identity/file") and path of each identity's files, in byte order, and what cannot be an image."""
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder; expected root/<identity>/<image file>")
-    people: dict[str, list[Path]] = {}
-    problems: list[tuple[str, str]] = []
+    people: dict[str, list[tuple[str, Path]]] = {}
+    problems: Problems = []
     for folder in _entries(root, problems):
-        if not folder.exists():
-            problems.append((label(folder), "a link that leads nowhere"))
-            continue
-        if not folder.is_dir():
-            if folder.suffix.lower() in Image.registered_extensions():
-                problems.append((label(folder), "lies beside the identity folders; move it into one"))
-            continue
         identity = label(folder)
-        if identity in people:
-            problems.append((identity, "two folders have this name, written differently"))
-        files = []
-        for path in _entries(folder, problems):
-            reason = _not_a_file(path)
-            if reason:
-                problems.append((f"{identity}/{label(path)}", reason))
-            else:
-                files.append(path)
-        people[identity] = files
+        if not folder.exists():
+            problems.append((identity, "a link that leads nowhere"))
+        elif folder.is_dir():
+            if identity in people:
+                problems.append((identity, "two folders have this name, written differently"))
+            files = [(f"{identity}/{label(path)}", path) for path in _entries(folder, problems)]
+            reasons = [_not_a_file(path) for _, path in files]
+            problems += [(name, why) for (name, _), why in zip(files, reasons, strict=True) if why]
+            people[identity] = [file for file, why in zip(files, reasons, strict=True) if not why]
+        elif folder.suffix.lower() in Image.registered_extensions():
+            problems.append((identity, "lies beside the identity folders; move it into one"))
     return people, problems
 
 
-def _entries(folder: Path, problems: list[tuple[str, str]]) -> list[Path]:
+def _entries(folder: Path, problems: Problems) -> list[Path]:
     try:
         names = sorted(os.listdir(folder), key=os.fsencode)
     except OSError as error:
@@ -321,28 +252,32 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _in_threads(
-    function: Callable[[Item], Result], items: Iterable[Item], description: str, progress: bool
-) -> list[Result | Exception]:
-    """`function` of every item, in order; where it raised, the exception in place of the result."""
+    function: Callable[[int], Any], names: list[str], problems: Problems, description: str | None = None
+) -> list[Any]:
+    """`function` of the place of every name, in order; what it raised is added to `problems`, by name.
 
-    def attempt(item: Item) -> Result | Exception:
-        # Damaged files make decoders raise almost anything; the caller names each file with the reason.
+    With a description, progress is shown.
+    """
+
+    def attempt(index: int) -> Any:
+        # Damaged files make decoders raise almost anything; each file is named with the reason.
         try:
-            return function(item)
+            return function(index)
         except Exception as error:
-            return _plain(error)
+            problems.append((names[index], _reason(error)))
+            return 0
 
-    items = list(items)
+    n = len(names)
     with ThreadPoolExecutor(WORKERS) as pool:
-        results = pool.map(attempt, items)
-        return list(tqdm(results, desc=description, total=len(items), unit="image", disable=not progress))
+        results = pool.map(attempt, range(n))
+        return list(tqdm(results, desc=description, total=n, unit="image", disable=description is None))
 
 
-def _plain(error: Exception) -> Exception:
+def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return ValueError("is not an image, or damaged beyond recognition")
+        return "is not an image, or damaged beyond recognition"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return ValueError(f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels; reduce it first")
+        return f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels; reduce it first"
     if isinstance(error, OSError) and error.strerror:
-        return ValueError(f"cannot be opened: {error.strerror}")
-    return error if str(error) else ValueError(type(error).__name__)
+        return f"cannot be opened: {error.strerror}"
+    return str(error) or type(error).__name__

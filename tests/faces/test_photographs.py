@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import struct
@@ -39,7 +38,7 @@ def root(tmp_path):
 
 
 def read(root, **options):
-    return read_folder(root, SIZE, progress=False, **options)
+    return read_folder(root, SIZE, **options)
 
 
 # Edges blur over three pixels in a Lanczos filter: look at four or more from them.
@@ -66,7 +65,6 @@ def test_dataset_has_the_documented_form(root):
     assert data.identity.values.tolist() == ["Ann", "Ann", "Ben", "Ben"]
     assert data.name.values.tolist() == ["Ann/0.png", "Ann/1.png", "Ben/0.png", "Ben/1.png"]
     assert data.channel.values.tolist() == ["R", "G", "B"]
-    assert json.loads(data.attrs["too_few"]) == []
     assert_alike(data.pixels.values[3].transpose(1, 2, 0), reduced(picture(seed=3)), 0)
 
 
@@ -311,22 +309,19 @@ def test_enlarged_images_are_reported(tmp_path):
         assert read(tmp_path).attrs["enlarged"] == 1
 
 
-def test_identities_with_too_few_images_are_reported(root):
-    write(root / "Cid" / "0.png")
-    (root / "Empty").mkdir()
-    with pytest.warns(UserWarning, match=r"2 identities with fewer than 2 images.*Cid \(1\), Empty \(0\)"):
-        data = read(root, minimum=2)
+def test_identities_without_images_are_reported(root):
+    for k in range(12):
+        (root / f"Empty{k:02}").mkdir()
+    (root / "Empty00" / ".DS_Store").write_bytes(b"junk")
+    with pytest.warns(
+        UserWarning, match=r"12 identities without images are left out: Empty00, .*Empty09, \.\.\.$"
+    ):
+        data = read(root)
     assert set(data.identity.values) == {"Ann", "Ben"}
-    assert json.loads(data.attrs["too_few"]) == [
-        {"identity": "Cid", "images": 1},
-        {"identity": "Empty", "images": 0},
-    ]
-    with pytest.warns(UserWarning, match=r"Empty \(0\)"):
-        read(root)
 
 
 def test_limit_keeps_the_first_images_of_each_identity(root):
-    assert read(root, limit=1, minimum=2).name.values.tolist() == ["Ann/0.png", "Ben/0.png"]
+    assert read(root, limit=1).name.values.tolist() == ["Ann/0.png", "Ben/0.png"]
 
 
 @pytest.mark.parametrize("content", [[], ["Ann"]], ids=["empty", "empty identity"])
@@ -340,15 +335,6 @@ def test_a_folder_without_images_is_an_error(tmp_path, content):
 def test_a_root_that_is_no_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="not a folder"):
         read(tmp_path / "absent")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("size", 0), ("size", 64.0), ("crop", 3), ("minimum", 0), ("limit", 0), ("limit", True)],
-)
-def test_arguments_out_of_range_are_named(root, name, value):
-    with pytest.raises(ValueError, match=f"^{name} is {value!r}"):
-        read_folder(root, **{"size": SIZE, "progress": False} | {name: value})
 
 
 def table(tmp_path, text: str, encoding: str = "utf-8"):
@@ -396,17 +382,19 @@ def test_missing_genders_and_bad_files_come_in_one_error(root, tmp_path):
     }
 
 
-def test_gender_is_not_asked_of_identities_left_out(root, tmp_path):
-    write(root / "Cid" / "0.png")
-    with pytest.warns(UserWarning, match="Cid"):
-        read(root, minimum=2, genders=table(tmp_path, "identity,gender\nAnn,f\nBen,m\n"))
+def test_gender_is_not_asked_of_images_beyond_the_limit(root, tmp_path):
+    text = "identity,file,gender\nAnn,0.png,f\nBen,0.png,m\n"
+    assert read(root, limit=1, genders=table(tmp_path, text)).gender.values.tolist() == ["female", "male"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("name,gender\nAnn,f\n", "lacks the column identity; its columns are name, gender"),
-        ("", "lacks the column gender and identity"),
+        ("", "cannot read the gender table"),
+        ("identity\nAnn\n", "lacks the column gender; its columns are identity"),
+        ("identity,gender\nAnn,f\nBen,m,x\n", "cannot read the gender table.*line 3"),
+        ("identity,gender\n\nAnn,f\n\nBen,1\n", "line 5: gender '1' of 'Ben' is neither"),
         ("identity,gender\nAnn,f\nBen,1\n", "line 3: gender '1' of 'Ben' is neither"),
         ("identity,gender\nAnn,\n", "line 2: gender '' of 'Ann' is neither"),
         ("identity,gender\nAnn\n", "line 2: gender '' of 'Ann' is neither"),
@@ -459,5 +447,5 @@ def test_fingerprint_names_unreadable_files(root):
 
 
 def test_progress_names_the_folder(root, capsys):
-    read_folder(root, SIZE)
+    read(root)
     assert "reading people" in capsys.readouterr().err
