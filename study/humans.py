@@ -5,33 +5,30 @@ With procedural faces the observers are simulated: their weights on the faces' f
 
 from __future__ import annotations
 
+import math
+from typing import Any, Literal
+
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from pydantic import Field
 from rsatoolbox.rdm import RDMs
 
-from analysis import features, matrices, rsa
-from study import maps, networks, observers, parallel, ratings, stimuli, vgg
+from analysis import rsa
+from study import networks, observers, ratings, relevance, stimuli, vgg
 from study.grid import Cell
-from study.parameters import Parameters
-from study.store import Store
+from study.settings import Settings, source
+from study.steps import Study, step
+from study.verdicts import ESTIMATE, Part, Region, answer
 
-CODE = (
-    "analysis.lrp",
-    "analysis.rsa",
-    "analysis.features",
-    "analysis.matrices",
-    "study.observers",
-    "study.ratings",
-    "study.humans",
-)
 LEVELS = {
     "pixels": "images as they are",
     "features": "features of the last hidden layer",
     "maps": "relevance maps",
     "weighted": "images weighted by relevance",
 }
+ALL, WITHIN = "all pairs", "within gender"  # which pairs of people count
 IMAGES_PER_PERSON = 10
 PEOPLE_PER_GENDER = 3  # fewer have too few pairs of one gender to compare
 # The simulated observers' weights on the factors, in arbitrary units: features of the inner face above all.
@@ -51,48 +48,137 @@ OBSERVER_WEIGHTS = {
 }
 
 
-def rated(p: Parameters, store: Store) -> np.ndarray:
-    """Indices (int64) of the images that stand for the rated people: never trained on, at most 10 each."""
-    faces = stimuli.faces(p, store)
-    names = stimuli.rated_names(p)
+class Humans(Settings):
+    """Whose judgements networks are compared with."""
+
+    ratings: tuple[str, ...] = source(
+        (), description="CSVs under `data` with pairwise ratings; none: simulated"
+    )
+    ratings_columns: tuple[str, str, str] = Field(("a", "b", "value"), description="item, item, rating")
+    ratings_direction: Literal["dissimilarity", "similarity"] = Field(
+        "dissimilarity", description="what a high rating means"
+    )
+    ratings_names: str | None = source(None, description="CSV under `data`: rated stimulus, identity")
+    raters: int = Field(12, ge=2, le=1000, description="simulated observers")
+    rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
+    observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
+
+
+RATED = ("ratings", "ratings_names", "rated_identities")  # what decides who is compared
+
+
+def rated(s: Study) -> xr.Dataset:
+    """The images that stand for the rated people: never trained on, at most 10 of each.
+
+    A step that calls this declares RATED and needs `stimuli.faces`.
+    """
+    faces = stimuli.faces(s)
+    names = stimuli.rated_names(s.p)
     if names is None:
-        names = stimuli.classes(faces, "identity")[: p.rated_identities]
-    ours = np.isin(faces.identity.values, names) & (faces.split.values == "test")
-    ours &= np.isin(faces.group.values, ["identity", "rated"])
-    index = np.flatnonzero(ours)
+        names = stimuli.classes(faces, "identity")[: s.p.rated_identities]
+    chosen = np.isin(faces.identity.values, names) & (faces.split.values == "test")
+    chosen &= np.isin(faces.group.values, ["identity", "rated"])
+    index = np.flatnonzero(chosen)
     turn = pd.Series(index).groupby(faces.identity.values[index]).cumcount()
-    return index[turn.to_numpy() < IMAGES_PER_PERSON]
+    return faces.isel(image=index[turn.to_numpy() < IMAGES_PER_PERSON])
 
 
-def respond(p: Parameters, store: Store, cell: Cell) -> xr.Dataset:
+@step(
+    *("composite", *RATED),
+    needs=[networks.finetuned, stimuli.faces],
+    title="responses to rated people",
+)
+def responses(s: Study, cell: Cell) -> xr.Dataset:
     """One network's `features (image, feature)` and `relevance (image, y, x)` of the rated people's images.
 
     Features are the last hidden layer after its ReLU. Relevance explains the predicted class.
     """
-
-    def make() -> xr.Dataset:
-        images = vgg.normalise(torch.from_numpy(stimuli.faces(p, store).pixels.values[rated(p, store)]))
-        images = images.to(p.device)
-        model = networks.load(p, store, cell)
-        hidden = vgg.sequential(model)[:-1]
-        with torch.inference_mode():
-            features = torch.cat([hidden(batch) for batch in images.split(64)]).cpu().numpy()
-        relevance = maps.relevance_of(model, images, None, p)
-        parallel.progress(len(images))
-        return relevance.assign(features=(("image", "feature"), features))
-
-    return store.dataset("responses", respond_inputs(p, store, cell), CODE, make)
+    images = vgg.normalise(torch.from_numpy(rated(s).pixels.values)).to(s.p.device)
+    model = networks.network(s, cell)
+    hidden = vgg.sequential(model)[:-1]
+    with torch.inference_mode():
+        features = torch.cat([hidden(batch) for batch in images.split(64)]).cpu().numpy()
+    return relevance.dataset(model, images, None, s.p.composite).assign(
+        features=(("image", "feature"), features)
+    )
 
 
-def respond_inputs(p: Parameters, store: Store, cell: Cell) -> dict:
-    """What a network's responses to the rated people depend on."""
-    names = p.inputs("composite", "rated_identities")
-    network = store.key("network", networks.network_inputs(p, store, cell), networks.CODE)
-    return names | {"names": stimuli.rated_names(p), "network": network}
+@step(
+    *(*ESTIMATE, "permutations", *RATED, "ratings_columns", "ratings_direction", "raters", "observer_noise"),
+    needs=[responses.every(), stimuli.faces],
+    title="agreement with people",
+)
+def agreement(s: Study) -> dict[str, Any]:
+    """How well models' dissimilarities follow people's.
+
+    Returns:
+        `networks`: rows (dicts) per network and level: model, level, pairs, estimate, low, high, p, share (see
+        `rsa.compare`). `pairs` is ALL, or WITHIN where there are at least three rated people of each gender.
+        `means`: rows over networks: level, pairs, estimate, low, high, p.
+        `gain`: weighted images minus unweighted ones (estimate, low, high, p).
+        `ceiling`: (lower, upper) noise ceiling, or None, and a `note` why. `share`: what weighted images reach of it.
+        `simulated`: whether the people are. `people`, `pairs`: how many.
+        `factors`: for simulated observers, rows of the factors' recovered weights: source, factor, share.
+    """
+    p = s.p
+    models, people = rsa.match(_model_rdms(s), _human_rdms(s))
+    faces, names = rated(s), people.pattern_descriptors["identity"]
+    gender = pd.Series(dict(zip(faces.identity.values, faces.gender.values, strict=True)))[names]
+    of_level = np.array(models.rdm_descriptors["level"])
+    at = {level: np.flatnonzero(of_level == level) for level in LEVELS}
+    options = {"draws": p.resamples, "permutations": p.permutations}
+    options |= {"level": p.confidence, "seed": p.stimulus_seed}
+    whole = rsa.compare(models, people, **options)
+    compared = {ALL: whole}
+    if gender.value_counts().min() >= PEOPLE_PER_GENDER:
+        compared[WITHIN] = rsa.compare(models, people, groups=gender.to_dict(), **options)
+    rows = [result.table.assign(pairs=pairs) for pairs, result in compared.items()]
+    return {
+        "networks": pd.concat(rows).to_dict("records"),
+        "means": [
+            {"level": level, "pairs": pairs, **result.mean(index)}
+            for pairs, result in compared.items()
+            for level, index in at.items()
+        ],
+        "gain": whole.difference(at["weighted"], at["pixels"]),
+        "ceiling": whole.ceiling,
+        "note": whole.note,
+        "share": float(whole.table["share"].to_numpy()[at["weighted"]].mean()),
+        "simulated": not p.ratings,
+        "people": len(names),
+        "pairs": int(whole.table["pairs"].iloc[0]),
+        "factors": [] if p.ratings else _factor_shares(s, models, people),
+    }
 
 
-def human_rdms(p: Parameters, store: Store) -> RDMs:
+@step(needs=[agreement], title="claim C8")
+def claim(s: Study) -> dict[str, Any]:
+    """Claim C8: images weighted by relevance are alike where people are, and more so than unweighted ones."""
+    result, region = agreement(s), Region(low=0)
+    weighted = next(r for r in result["means"] if (r["level"], r["pairs"]) == ("weighted", ALL))
+    rows = {
+        "correlation with relevance-weighted images": weighted,
+        "gain over unweighted images": result["gain"],
+    }
+    parts = [
+        Part(
+            label=label,
+            estimate=row["estimate"],
+            ci_low=row["low"],
+            ci_high=row["high"],
+            p=row["p"],
+            n=result["pairs"],
+            effect_size=math.nan,
+            verdict=region.verdict(row["low"], row["high"]),
+        )
+        for label, row in rows.items()
+    ]
+    return answer(region, parts)
+
+
+def _human_rdms(s: Study) -> RDMs:
     """Human dissimilarities: the ratings read from files, or those of simulated observers."""
+    p = s.p
     if p.ratings:
         return ratings.read_ratings(
             [p.path(name) for name in p.ratings],
@@ -101,119 +187,68 @@ def human_rdms(p: Parameters, store: Store) -> RDMs:
             names=p.path(p.ratings_names) if p.ratings_names else None,
         )
     return observers.simulate_observers(
-        rated_factors(p, store),
-        OBSERVER_WEIGHTS,
-        raters=p.raters,
-        noise=p.observer_noise,
-        seed=p.stimulus_seed,
+        _rated_factors(s), OBSERVER_WEIGHTS, raters=p.raters, noise=p.observer_noise, seed=p.stimulus_seed
     )
 
 
-def rated_factors(p: Parameters, store: Store) -> pd.DataFrame:
+def _rated_factors(s: Study) -> pd.DataFrame:
     """The procedural factors of the rated people, one row per identity."""
-    faces = stimuli.faces(p, store).isel(image=rated(p, store))
+    faces = rated(s)
     if "factors" not in faces:
         raise ValueError("simulated observers need procedural faces; for photographs name `ratings`")
-    table = pd.DataFrame(faces.factors.values, index=faces.identity.values, columns=faces.factor.values)
-    return table[~table.index.duplicated()].sort_index()
+    return observers.factors(faces)
 
 
-def model_rdms(p: Parameters, store: Store, grid: list[Cell]) -> RDMs:
+def _model_rdms(s: Study) -> RDMs:
     """Dissimilarities at every level of every network; "pixels" once, as it is the same for all.
 
     Maps and weights are magnitudes of relevance: an image whose winning logit is negative has no positive ones.
     """
-    faces = stimuli.faces(p, store).isel(image=rated(p, store))
+    faces = rated(s)
     who, pixels = faces.identity.values, faces.pixels.values.astype(np.float64)
-    rdms = [features.model_rdm(pixels - pixels.mean(0), who, level="pixels", model="none")]
-    for cell in grid:
-        responses = respond(p, store, cell).load()
-        relevance = responses.relevance.values
+    rdms = [rsa.model_rdm(pixels - pixels.mean(0), who, level="pixels", model="none")]
+    for cell in s.grid:
+        response = responses(s, cell).load()
+        magnitude = np.abs(response.relevance.values)
         levels = {
-            "features": responses.features.values,
-            "maps": np.abs(relevance),
-            "weighted": features.weighted_images(pixels, relevance, part="absolute"),
+            "features": response.features.values,
+            "maps": magnitude,
+            "weighted": rsa.weighted_images(pixels, magnitude),
         }
-        rdms += [features.model_rdm(v, who, level=level, model=cell.name) for level, v in levels.items()]
-    return matrices.stack(rdms)
+        rdms += [rsa.model_rdm(v, who, level=level, model=cell.name) for level, v in levels.items()]
+    return rsa.stack(rdms)
 
 
-def agreement(p: Parameters, store: Store, grid: list[Cell]) -> dict:
-    """How well models' dissimilarities follow people's.
-
-    "within" is left out where there are fewer than three rated people of a gender.
-
-    Returns:
-        `table`: rows (dicts) per network, level and control ("none", or "within": pairs of one gender only);
-        `means`: per level and control, over networks: estimate, ci_low, ci_high, p;
-        `gain`: weighted images minus unweighted ones; `ceiling`, `note`, `simulated`, `people`, `pairs`;
-        `factors`: for simulated observers, rows of the factors' recovered weights per source.
-    """
-    inputs = p.inputs("ratings", "ratings_columns", "ratings_direction", "ratings_names", "raters")
-    inputs |= p.inputs("observer_noise", "stimulus_seed", "resamples", "permutations", "confidence")
-    inputs |= {"responses": [respond_inputs(p, store, cell) for cell in grid], "data": contents(p)}
-    networks.train_all(p, store, grid)
-    todo = [c for c in grid if not store.has("responses", respond_inputs(p, store, c), CODE)]
-    sizes = [len(rated(p, store))] * len(todo)
-    jobs = [(p, store, c) for c in todo]
-    parallel.each(respond, jobs, sizes, "responses to rated people", p.workers, p.threads)
-    return store.json("agreement", inputs, CODE, lambda: _agreement(p, store, grid))
-
-
-def _agreement(p: Parameters, store: Store, grid: list[Cell]) -> dict:
-    ours, theirs = matrices.match(model_rdms(p, store, grid), human_rdms(p, store))
-    faces = stimuli.faces(p, store)
-    genders = dict(zip(faces.identity.values, faces.gender.values, strict=True))
-    groups = {name: genders[name] for name in theirs.pattern_descriptors["identity"]}
-    table, means = [], {}
-    enough = pd.Series(groups).value_counts().min() >= PEOPLE_PER_GENDER
-    for control in (None, "within") if enough else (None,):
-        result = rsa.compare(
-            ours,
-            theirs,
-            groups=groups if control else None,
-            control=control,
-            draws=p.resamples,
-            permutations=p.permutations,
-            level=p.confidence,
-            seed=p.stimulus_seed,
-        )
-        rows = {level: np.flatnonzero(result.table["level"] == level) for level in LEVELS}
-        means[control or "none"] = {level: result.mean(index) for level, index in rows.items()}
-        table += result.table.to_dict("records")
-        if control is None:
-            gain, whole = result.difference(rows["weighted"], rows["pixels"]), result
-    return {
-        "table": table,
-        "means": means,
-        "gain": gain,
-        "ceiling": whole.ceiling,
-        "note": whole.note,
-        "simulated": not p.ratings,
-        "people": len(groups),
-        "pairs": int(whole.table["pairs"].iloc[0]),
-        "factors": [] if p.ratings else _factor_weights(p, store, ours, theirs),
-    }
-
-
-def _factor_weights(p: Parameters, store: Store, ours: RDMs, theirs: RDMs) -> list[dict]:
-    factors = rated_factors(p, store)[list(OBSERVER_WEIGHTS)]
-    sources = {"observers (simulated)": theirs} | {level: ours.subset("level", level) for level in LEVELS}
-    rows = []
-    for source, rdms in sources.items():
-        table = observers.factor_weights(
-            rdms.mean(), factors, draws=p.resamples, level=p.confidence, seed=p.stimulus_seed
-        )
-        rows += table.assign(source=source).to_dict("records")
-    total = sum(OBSERVER_WEIGHTS.values())
-    rows += [
-        {"source": "built in", "factor": name, "share": w / total, "ci_low": w / total, "ci_high": w / total}
-        for name, w in OBSERVER_WEIGHTS.items()
+def _factor_shares(s: Study, models: RDMs, people: RDMs) -> list[dict[str, Any]]:
+    factors = _rated_factors(s)[list(OBSERVER_WEIGHTS)]
+    sources = {"observers (simulated)": people} | {level: models.subset("level", level) for level in LEVELS}
+    weights = {name: observers.factor_weights(rdms.mean(), factors) for name, rdms in sources.items()}
+    weights["built in"] = pd.Series(OBSERVER_WEIGHTS)
+    return [
+        {"source": name, "factor": factor, "share": float(share)}
+        for name, of_factors in weights.items()
+        for factor, share in (of_factors / of_factors.sum()).items()
     ]
-    return rows
 
 
-def contents(p: Parameters) -> list[str]:
-    """The text of every file of ratings."""
-    names = [*p.ratings, *([p.ratings_names] if p.ratings_names else [])]
-    return [p.path(name).read_text() for name in names]
+# ------------------------------------------------------------ tables
+
+
+def by_level(s: Study) -> pd.DataFrame:
+    """Agreement with people, means over networks: level (as LEVELS words it), pairs, estimate, low, high, p."""
+    table = pd.DataFrame(agreement(s)["means"])
+    return table.assign(level=table.level.map(LEVELS))
+
+
+def by_family(s: Study) -> pd.DataFrame:
+    """Agreement with people over all pairs, means over the networks of a family: family, level, estimate."""
+    table = pd.DataFrame(agreement(s)["networks"]).query("pairs == @ALL and level != 'pixels'")
+    family = s.networks.set_index("model").family
+    table = table.assign(family=table.model.map(family), level=table.level.map(LEVELS))
+    return table.groupby(["family", "level"], as_index=False, sort=False).estimate.mean()
+
+
+def factor_shares(s: Study) -> pd.DataFrame:
+    """Share of each factor in dissimilarities: source, factor, share. One empty row where factors are unknown."""
+    rows = agreement(s)["factors"] or [{"factor": "unknown for photographs", "source": "none", "share": 0.0}]
+    return pd.DataFrame(rows).fillna({"share": 0.0})

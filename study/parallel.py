@@ -75,7 +75,7 @@ def _run(step: Callable, job: tuple, size: float) -> None:
 def _run_here(runs: list[tuple], bar: tqdm, workers: int, threads: int) -> None:
     global _report
     keep_heap()
-    before, _report = torch.get_num_threads(), bar.update
+    before, _report = torch.get_num_threads(), lambda amount: _advance(bar, amount)
     torch.set_num_threads(threads)
     try:
         for run in runs:
@@ -116,7 +116,13 @@ def _pool(workers: int, threads: int) -> tuple[Any, ProcessPoolExecutor]:
 
 def _listen(queue: Any, bar: tqdm) -> None:
     while (amount := queue.get()) is not None:
-        bar.update(amount)
+        _advance(bar, amount)
+
+
+def _advance(bar: tqdm, amount: float) -> None:
+    bar.update(
+        min(amount, bar.total - bar.n)
+    )  # shares of a job's work may add up to more than all of it, by rounding
 
 
 def _start(queue: Any, threads: int) -> None:

@@ -11,147 +11,37 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from study import (
     asymmetry,
     certainty,
+    explorer,
     generalisation,
+    humans,
+    interventions,
     masking,
     models,
     multiverse,
+    narrow,
     networks,
+    planted,
     relevance,
+    retrain,
+    sanity,
+    shortcuts,
     stimuli,
     verdicts,
 )
 from study.provenance import ROOT
-from study.settings import (
-    Composite,
-    Explainer,
-    ParameterError,
-    Percent,
-    Settings,
-    ascending,
-    is_built_in,
-    once,
-    source,
-)
+from study.settings import ParameterError, Settings, is_built_in
 
 PROFILES = ROOT / "profiles"
 DEFAULT_PROFILE = "demo"
 COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
-
-Part = Literal["skin", "jaw", "brows", "eyes", "nose", "mouth", "hair"]
-Method = Literal[Explainer, "random", "blobs", "centre", "other_image", "average", "edges", "random_weights"]
-
-
-class Rest(Settings):
-    """Moves beside its users."""
-
-    explorer_faces: int = Field(6, ge=1, le=40, description="held-out faces to explore (procedural faces)")
-    explorer_composites: tuple[Composite, ...] = Field(
-        ("epsilon_plus", "epsilon", "epsilon_alpha2_beta1_flat"),
-        min_length=1,
-        description="rules to explore faces with",
-    )
-    ratings: tuple[str, ...] = source(
-        (), description="CSVs under `data` with pairwise ratings; none: simulated"
-    )
-    ratings_columns: tuple[str, str, str] = Field(("a", "b", "value"), description="item, item, rating")
-    ratings_direction: Literal["dissimilarity", "similarity"] = Field(
-        "dissimilarity", description="what a high rating means"
-    )
-    ratings_names: str | None = source(None, description="CSV under `data`: rated stimulus, identity")
-    raters: int = Field(12, ge=2, le=1000, description="simulated observers")
-    rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
-    observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
-    evidence: tuple[str, ...] = Field(
-        ("brows+jaw",),
-        min_length=1,
-        description="planted evidence: sets of faces whose class only these parts carry, joined by '+'",
-    )
-    evidence_methods: tuple[Method, ...] = Field(
-        get_args(Method),
-        min_length=2,
-        description="attribution methods and controls scored on planted evidence",
-    )
-    evidence_seeds: int = Field(
-        3, ge=2, le=50, description="networks trained on each set of planted evidence"
-    )
-    evidence_people: int = Field(
-        1500, ge=20, le=100000, description="people in the training half of such a set"
-    )
-    evidence_samples: int = Field(4500, ge=64, description="images shown while training on such a set")
-    evidence_shift: float = Field(
-        4.0,
-        gt=0,
-        le=10,
-        description="how far the classes differ in planted evidence, times natural differences",
-    )
-    evidence_images: int = Field(
-        120, ge=8, le=100000, description="held-out images scored in such a set, 2 a person"
-    )
-    intervention_images: int = Field(
-        40, ge=4, le=100000, description="images whose parts are swapped, at most"
-    )
-    intervention_donors: int = Field(
-        2, ge=1, le=20, description="people whose parts each image is given in turn"
-    )
-    narrow_size: int = Field(
-        32, ge=32, le=224, description="image side in the experiments of 'Shortcuts', pixels"
-    )
-    narrow_width: float = Field(
-        0.125, gt=0, le=1, description="channels of their networks relative to VGG-16"
-    )
-    narrow_people: int = Field(1000, ge=20, le=100000, description="people they train on, one image each")
-    narrow_test_people: int = Field(40, ge=8, le=5000, description="other people they test on, 2 images each")
-    narrow_shift: float = Field(
-        1.5, gt=0, le=5, description="how far their genders differ, relative to the other procedural faces"
-    )
-    narrow_samples: int = Field(3000, ge=32, description="images shown in each of their trainings")
-    shortcut_kinds: tuple[Literal["tint", "mark", "background"], ...] = Field(
-        ("mark",), min_length=1, description="shortcuts planted in training images"
-    )
-    shortcut_strengths: tuple[Annotated[float, Field(ge=0.5, le=1)], ...] = Field(
-        (1.0,),
-        min_length=1,
-        description="share of training images whose shortcut agrees with the class (0.5: none)",
-    )
-    shortcut_seeds: int = Field(3, ge=2, le=50, description="networks of each kind and strength of shortcut")
-    shortcut_methods: tuple[Explainer, ...] = Field(
-        ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
-        min_length=1,
-        description="methods whose maps are searched for shortcuts",
-    )
-    sanity_methods: tuple[Explainer, ...] = Field(
-        ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
-        min_length=1,
-        description="methods put to the sanity checks",
-    )
-    sanity_depths: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
-        (1, 3, 16), min_length=1, description="how many of the 16 layers, from the top, have random weights"
-    )
-    sanity_seeds: int = Field(2, ge=2, le=50, description="networks in the sanity checks")
-    sanity_label_people: int = Field(
-        200,
-        ge=20,
-        le=100000,
-        description="people whose labels are permuted, few enough to be learned by heart",
-    )
-    sanity_label_epochs: int = Field(15, ge=1, le=1000, description="times that each of them is shown")
-    retrain_methods: tuple[Literal[Explainer, "random", "centre", "average", "edges"], ...] = Field(
-        ("epsilon_plus", "random"),
-        min_length=1,
-        description="rankings by which pixels are removed to retrain",
-    )
-    retrain_percents: tuple[Percent, ...] = Field(
-        (30.0,), min_length=1, description="share of pixels removed to retrain, %"
-    )
-    retrain_seeds: int = Field(2, ge=2, le=50, description="retrained networks for each ranking and share")
 
 
 class Compute(Settings):
@@ -165,7 +55,14 @@ class Compute(Settings):
 
 # Their fields are listed from the last base to the first.
 class Parameters(
-    Rest,
+    retrain.Retrain,
+    sanity.Sanity,
+    shortcuts.Shortcuts,
+    narrow.Narrow,
+    interventions.Interventions,
+    planted.Evidence,
+    humans.Humans,
+    explorer.Explorer,
     certainty.Certainty,
     multiverse.Multiverse,
     verdicts.Inference,
@@ -186,31 +83,6 @@ class Parameters(
         if isinstance(values, Mapping):
             return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return values
-
-    _ascend = field_validator("shortcut_strengths", "sanity_depths", "retrain_percents")(ascending)
-    _each_once = field_validator("shortcut_kinds", "shortcut_methods", "sanity_methods", "retrain_methods")(
-        once
-    )
-
-    @field_validator("evidence")
-    @classmethod
-    def _parts_of_a_face(cls, sets: tuple[str, ...]) -> tuple[str, ...]:
-        for name in sets:
-            parts = name.split("+")
-            if unknown := set(parts) - set(get_args(Part)):
-                raise ValueError(f"{name!r} names no part of a face: {sorted(unknown)}")
-            if len(set(parts)) < len(parts) or len({frozenset(s.split("+")) for s in sets}) < len(sets):
-                raise ValueError(f"{name!r}: each part, and each set, once")
-        return sets
-
-    @field_validator("evidence_methods")
-    @classmethod
-    def _each_method_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError("name each method once")
-        if not set(names) & set(get_args(Composite)):
-            raise ValueError("name at least one composite of LRP")
-        return names
 
     @model_validator(mode="after")
     def _fits_together(self) -> Parameters:

@@ -1,7 +1,7 @@
 """Read human judgements: pairwise ratings and odd-one-out choices, from CSV."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from rsatoolbox.rdm import RDMs
 
-from analysis.matrices import some, stack
+from analysis.rsa import some, stack
 
 FilePath = str | Path
-DIRECTIONS = ("dissimilarity", "similarity")
 
 
 def read_ratings(
-    paths: FilePath | Sequence[FilePath] | Mapping[str, FilePath],
+    paths: Sequence[FilePath],
     *,
     direction: str,
     columns: Sequence[str] = ("a", "b", "value"),
@@ -25,32 +24,31 @@ def read_ratings(
     """Pairwise ratings, one row per pair, as dissimilarity matrices.
 
     Args:
-        paths: one CSV, several (one per group of observers, named by file stem), or `{group: CSV}`.
+        paths: CSVs, one per rater or group of raters, who are named by the files' stems.
         direction: "dissimilarity" if a higher value means less alike, "similarity" if more alike.
             Similarities become `highest - value`; no comparison offered here depends on that constant.
-        columns: item, item, value and, as an optional fourth, the rater. Order of items is immaterial.
+        columns: item, item and value. Order of items is immaterial.
         names: CSV whose first two columns are stimulus and face identity. A stimulus with an empty
             identity has no pictures: its pairs are left out and `descriptors["unavailable"]` lists it.
 
     Returns:
-        One matrix per group and rater, items in alphabetical order. Pattern descriptors `identity` and
-        `stimulus`; rdm descriptors `group`, `rater` ("all" without a rater column) and `simulated`.
+        One matrix per file, identities in alphabetical order. Pattern descriptors `identity` and `stimulus`; rdm
+        descriptors `group`, `rater` ("all") and `simulated` (False).
 
     Raises:
-        ValueError: direction or column unknown, empty file, value missing or no number, item paired with
-            itself, one pair with two values, pair missing, groups that rated different items.
+        ValueError: two files of one name, column unknown, empty file, value missing or no number, item paired with
+            itself, one pair with two values, pair missing, files that rate different items.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(
-            f"direction is {direction!r}; say what a high rating means: {' or '.join(DIRECTIONS)}"
-        )
-    if isinstance(columns, str) or len(columns) not in (3, 4):
-        raise ValueError(f"columns is {columns!r}; name item, item, value and, if any, the rater")
+    groups = [Path(path).stem for path in paths]
+    if len(set(groups)) < len(groups):
+        raise ValueError(f"two rating files have the same name, which names the raters: {list(paths)}")
     identities = None if names is None else _read_names(names)
-    rdms: list[RDMs] = []
-    for group, path in _groups(paths).items():
-        rdms += _ratings_of_one_file(path, group, direction, columns, identities)
-        _check_same_items(rdms[0], rdms[-1])
+    rdms = [_rating_rdm(path, direction, columns, identities) for path in paths]
+    for rdm in rdms[1:]:
+        differ = set(_identities(rdms[0])) ^ set(_identities(rdm))
+        if differ:
+            one, two = (r.rdm_descriptors["group"][0] for r in (rdms[0], rdm))
+            raise ValueError(f"{one} and {two} judged different items; they differ in {some(differ)}")
     return stack(rdms)
 
 
@@ -74,17 +72,13 @@ def read_triplets(
         ValueError: column unknown, empty file, item missing or twice in a triplet, odd one not among the
             three, pair that never occurs together.
     """
-    if isinstance(columns, str) or len(columns) not in (4, 5):
-        raise ValueError(f"columns is {columns!r}; name three items, the odd one and, if any, the rater")
-    table = _read_table(path, columns, ("a", "b", "c", "odd", "rater"))
-    _check_triplets(table, str(path))
-    unavailable = []
-    if names is not None:
-        identities = _read_names(names)
-        items = sorted(set(table[["a", "b", "c"]].to_numpy().ravel()))
-        unavailable = _unavailable(items, identities, path)
-        table = table[~table[["a", "b", "c"]].isin(unavailable).any(axis=1)]
-        table = table.assign(**{c: table[c].map(identities) for c in ("a", "b", "c", "odd")})
+    table, items = _read_table(path, columns, ("a", "b", "c", "odd", "rater")), ["a", "b", "c"]
+    shown = "{a!r}, {b!r}, {c!r}"
+    _refuse(path, table[table[items].nunique(axis=1) < 3], f"an item occurs twice in the triplet {shown}")
+    is_odd = table[items].eq(table.odd, axis=0)
+    _refuse(path, table[~is_odd.any(axis=1)], "the odd one, {odd!r}, is none of " + shown)
+    identities = None if names is None else _read_names(names)
+    table, _, unavailable = _identified(table, [*items, "odd"], identities, path)
     rdms = triplet_rdm(table, group=Path(path).stem)
     rdms.descriptors["unavailable"] = unavailable
     return rdms
@@ -103,11 +97,10 @@ def triplet_counts(choices: pd.DataFrame) -> pd.DataFrame:
         choices = choices.assign(rater="all")
     pairs = []
     for first, second in combinations("abc", 2):
-        pair = np.sort(choices[[first, second]].to_numpy(dtype=str), axis=1)
-        split = (choices["odd"] == choices[first]) | (choices["odd"] == choices[second])
-        frame = {"rater": choices["rater"], "a": pair[:, 0], "b": pair[:, 1], "split": split}
-        pairs.append(pd.DataFrame(frame))
-    grouped = pd.concat(pairs).groupby(["rater", "a", "b"])["split"]
+        shown = choices[["rater", first, second, "odd"]].set_axis(["rater", "a", "b", "odd"], axis=1)
+        pairs.append(_ordered(shown))
+    table = pd.concat(pairs).assign(split=lambda t: (t.odd == t.a) | (t.odd == t.b))
+    grouped = table.groupby(["rater", "a", "b"])["split"]
     return grouped.agg(together="size", split="sum").reset_index()
 
 
@@ -129,45 +122,63 @@ def triplet_rdm(choices: pd.DataFrame, *, group: str = "triplets") -> RDMs:
     if choices.empty:
         raise ValueError(f"{group}: no triplets are left to build dissimilarities from")
     items = sorted(set(choices[["a", "b", "c"]].to_numpy().ravel()))
-    pairs = pd.MultiIndex.from_tuples(combinations(items, 2), names=["a", "b"])
     rdms = []
     for rater, counts in triplet_counts(choices).groupby("rater"):
-        counts = counts.set_index(["a", "b"]).reindex(pairs)
+        counts = counts.set_index(["a", "b"]).reindex(_pairs(items))
         missing = counts.index[counts["together"].isna()]
         if len(missing):
             raise ValueError(
                 f"{group}, rater {rater}: {some(missing)} never occur in one triplet, "
                 "so their dissimilarity is unknown; add triplets or pool the raters"
             )
-        share = (counts["split"] / counts["together"]).to_numpy(dtype=float)
+        described = {
+            "group": group,
+            "rater": rater,
+            "simulated": bool(choices.attrs.get("simulated", False)),
+            "triplets": int(counts["together"].sum()) // 3,
+            "fewest": int(counts["together"].min()),
+        }
         rdms.append(
             RDMs(
-                share[None],
+                (counts["split"] / counts["together"]).to_numpy(dtype=float)[None],
                 dissimilarity_measure="share of triplets in which the pair was split",
-                rdm_descriptors={
-                    "group": [group],
-                    "rater": [rater],
-                    "simulated": [bool(choices.attrs.get("simulated", False))],
-                    "triplets": [int(counts["together"].sum()) // 3],
-                    "fewest": [int(counts["together"].min())],
-                },
+                rdm_descriptors={name: [value] for name, value in described.items()},
                 pattern_descriptors={"identity": items},
             )
         )
     return stack(rdms)
 
 
-def _groups(paths) -> dict[str, FilePath]:
-    if isinstance(paths, Mapping):
-        groups = dict(paths)
-    else:
-        files = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        groups = {Path(path).stem: path for path in files}
-        if len(groups) < len(files):
-            raise ValueError(f"two rating files have the same name: {files}; pass {{group: file}} instead")
-    if not groups:
-        raise ValueError("no rating file given")
-    return groups
+def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: dict[str, str] | None) -> RDMs:
+    table = _read_table(path, columns, ("a", "b", "value"))
+    numbers = pd.to_numeric(table.value, errors="coerce").astype(float)
+    _refuse(path, table[~np.isfinite(numbers)], "rating {value!r} is not a finite number")
+    _refuse(path, table[table.a == table.b], "{a!r} is paired with itself")
+    table["value"] = numbers.max() - numbers if direction == "similarity" else numbers
+    ordered = _ordered(table)
+    _refuse(
+        path,
+        table[ordered.duplicated(["a", "b"]) & ~ordered.duplicated()],
+        "{a!r} and {b!r} were rated before with another value; average repeated ratings, or give each rater a file",
+    )
+    items = sorted({*table.a, *table.b})
+    if len(items) < 3:
+        raise ValueError(f"{path}: only {len(items)} items; a comparison of dissimilarities needs at least 3")
+    missing = set(_pairs(items)) - set(zip(ordered.a, ordered.b, strict=True))
+    if missing:
+        raise ValueError(f"{path}: no rating for {some(missing)}")
+    table, stimulus, unavailable = _identified(table, ["a", "b"], names, path)
+    if len(stimulus) < 3:
+        raise ValueError(f"{path}: only {len(stimulus)} rated items have an identity; at least 3 are needed")
+    identities = sorted(stimulus)
+    values = _ordered(table).drop_duplicates().set_index(["a", "b"]).value
+    return RDMs(
+        values.loc[_pairs(identities)].to_numpy()[None],
+        dissimilarity_measure="human rating",
+        descriptors={"unavailable": unavailable},
+        rdm_descriptors={"group": [Path(path).stem], "rater": ["all"], "simulated": [False]},
+        pattern_descriptors={"identity": identities, "stimulus": [stimulus[name] for name in identities]},
+    )
 
 
 def _read_table(path: FilePath, columns: Sequence[str], roles: Sequence[str]) -> pd.DataFrame:
@@ -183,10 +194,14 @@ def _read_table(path: FilePath, columns: Sequence[str], roles: Sequence[str]) ->
         raise ValueError(f"{path}: has a header but no rows")
     table = table[list(columns)].set_axis(list(roles)[: len(columns)], axis=1)
     for column in table:
-        empty = table.index[table[column] == ""]
-        if len(empty):
-            raise ValueError(f"{path}, line {empty[0]}: the {column} is empty")
+        _refuse(path, table[table[column] == ""], f"the {column} is empty")
     return table
+
+
+def _refuse(path: FilePath, rows: pd.DataFrame, reason: str) -> None:
+    """ValueError for the first of the rows, if there is one; the reason may name its values by column."""
+    if len(rows):
+        raise ValueError(f"{path}, line {rows.index[0]}: {reason.format(**rows.iloc[0])}")
 
 
 def _read_csv(path: FilePath) -> pd.DataFrame:
@@ -224,86 +239,37 @@ def _read_names(path: FilePath) -> dict[str, str]:
     return dict(zip(stimuli, identities, strict=True))
 
 
-def _unavailable(items: Sequence[str], identities: Mapping[str, str], path: FilePath) -> list[str]:
-    unknown = [item for item in items if item not in identities]
-    if unknown:
+def _identified(
+    table: pd.DataFrame, columns: list[str], names: dict[str, str] | None, path: FilePath
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """Identities for stimuli: the table with them in its columns, without rows of stimuli that have none.
+
+    Also {identity: stimulus} of those in it, and the stimuli without identity.
+    """
+    items = sorted(set(table[columns].to_numpy().ravel()))
+    if names is None:
+        names = dict(zip(items, items, strict=True))
+    if unknown := set(items) - names.keys():
         raise ValueError(
             f"{path}: {some(unknown)} not in the table of names; add a row for each, "
             "with an empty identity if there are no pictures"
         )
-    return [item for item in items if identities[item] == ""]
+    unavailable = [item for item in items if names[item] == ""]
+    table = table[~table[columns].isin(unavailable).any(axis=1)]
+    table = table.assign(**{column: table[column].map(names) for column in columns})
+    return table, {names[item]: item for item in items if names[item]}, unavailable
 
 
-def _ratings_of_one_file(path, group, direction, columns, identities) -> list[RDMs]:
-    table = _read_table(path, columns, ("a", "b", "value", "rater"))
-    table["value"] = _numbers(table["value"], path)
-    same = table.index[table["a"] == table["b"]]
-    if len(same):
-        raise ValueError(f"{path}, line {same[0]}: {table.loc[same[0], 'a']!r} is paired with itself")
-    if direction == "similarity":
-        table["value"] = table["value"].max() - table["value"]
-    if "rater" not in table:
-        table["rater"] = "all"
-    items = sorted(set(table["a"]) | set(table["b"]))
-    if len(items) < 3:
-        raise ValueError(f"{path}: only {len(items)} items; a comparison of dissimilarities needs at least 3")
-    return [
-        _rating_rdm(rows, items, identities, path, group, str(rater))
-        for rater, rows in table.groupby("rater")
-    ]
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `a` before `b`, alphabetically, in every row."""
+    a, b = np.sort(table[["a", "b"]].to_numpy(dtype=str), axis=1).T
+    return table.assign(a=a, b=b)
 
 
-def _numbers(text: pd.Series, path: FilePath) -> pd.Series:
-    numbers = pd.to_numeric(text, errors="coerce").astype(float)
-    bad = text.index[~np.isfinite(numbers)]
-    if len(bad):
-        raise ValueError(f"{path}, line {bad[0]}: rating {text[bad[0]]!r} is not a finite number")
-    return numbers
+def _pairs(items: list[str]) -> pd.MultiIndex:
+    """All pairs of the items, in the order of rsatoolbox's vectors."""
+    return pd.MultiIndex.from_tuples(combinations(items, 2), names=["a", "b"])
 
 
-def _rating_rdm(rows, items, identities, path, group, rater) -> RDMs:
-    where = f"{path}" if rater == "all" else f"{path}, rater {rater}"
-    values: dict[tuple[str, str], float] = {}
-    for line, a, b, value in zip(rows.index, rows["a"], rows["b"], rows["value"], strict=True):
-        pair = (a, b) if a < b else (b, a)
-        if values.setdefault(pair, value) != value:
-            raise ValueError(
-                f"{where}, line {line}: {a!r} and {b!r} were rated before with another value; average "
-                "repeated ratings, or name the rater's column as the fourth of `columns`"
-            )
-    missing = [pair for pair in combinations(items, 2) if pair not in values]
-    if missing:
-        raise ValueError(f"{where}: no rating for {some(missing)}")
-    unavailable = [] if identities is None else _unavailable(items, identities, path)
-    stimuli = [item for item in items if item not in unavailable]
-    if len(stimuli) < 3:
-        raise ValueError(f"{where}: only {len(stimuli)} rated items have an identity; at least 3 are needed")
-    if identities is not None:
-        stimuli.sort(key=identities.__getitem__)
-    vector = [values[min(pair), max(pair)] for pair in combinations(stimuli, 2)]
-    return RDMs(
-        np.array([vector], dtype=float),
-        dissimilarity_measure="human rating",
-        descriptors={"unavailable": unavailable},
-        rdm_descriptors={"group": [group], "rater": [rater], "simulated": [False]},
-        pattern_descriptors={
-            "identity": [item if identities is None else identities[item] for item in stimuli],
-            "stimulus": stimuli,
-        },
-    )
-
-
-def _check_triplets(table: pd.DataFrame, path: str) -> None:
-    items = table[["a", "b", "c"]].to_numpy()
-    for line, triplet, odd in zip(table.index, items, table["odd"], strict=True):
-        if len(set(triplet)) < 3:
-            raise ValueError(f"{path}, line {line}: an item occurs twice in the triplet {list(triplet)}")
-        if odd not in triplet:
-            raise ValueError(f"{path}, line {line}: the odd one, {odd!r}, is none of {list(triplet)}")
-
-
-def _check_same_items(first: RDMs, other: RDMs) -> None:
-    differ = set(first.pattern_descriptors["identity"]) ^ set(other.pattern_descriptors["identity"])
-    if differ:
-        groups = [r.rdm_descriptors["group"][0] for r in (first, other)]
-        raise ValueError(f"{groups[0]} and {groups[1]} judged different items; they differ in {some(differ)}")
+def _identities(rdms: RDMs) -> list[str]:
+    return list(rdms.pattern_descriptors["identity"])
