@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis import evidence
 from report import prose
+from study import interventions, truth
 
 
 def leads(table: pd.DataFrame) -> str:
@@ -45,4 +47,47 @@ def coverage(rates: pd.DataFrame, low: float = 0.93, high: float = 0.97) -> str:
     return (
         f"{fine} of {len(rates)} settings lie within {100 * low:.0f} to {100 * high:.0f} %; "
         f"the lowest is {100 * least.rate:.1f} % ({least.case})"
+    )
+
+
+def composites(ranked: pd.DataFrame) -> str:
+    """The best composite of LRP, and the best of what it is compared with: of `study.truth.ranking`."""
+    rows = ranked.assign(method=ranked.method.str.replace("_", " "))
+    first, others = rows[rows.kind == "LRP"].iloc[0], rows[rows.kind == "LRP"].iloc[1:]
+    text = f"Of the composites “{first.method}” scores best: {prose.estimate(first.estimate, first.low, first.high)}."
+    for what, compared in (
+        ("next composite", others),
+        ("best other method", rows[rows.kind == "other method"]),
+        ("best control", rows[rows.kind == "control"]),
+    ):
+        if len(compared):
+            row = compared.iloc[0]
+            lead = prose.estimate(row.behind, row.behind_low, row.behind_high)
+            text += f" The {what} is “{row.method}”; the winner is ahead of it by {lead}."
+    return text
+
+
+def scores(table: pd.DataFrame) -> pd.DataFrame:
+    """`study.truth.scores` as a reader sees them: a row per method, best first, and a column per metric, as text."""
+    rows = table[(table.truth == truth.DECIDING["truth"]) & (table.evidence == table.evidence.iloc[-1])]
+    text = [prose.estimate(r.estimate, r.low, r.high) for r in rows.itertuples(index=False)]
+    wide = rows.assign(text=text).pivot(index="method", columns="metric", values="text")
+    deciding = rows[rows.metric == truth.DECIDING["metric"]]
+    wide = wide.loc[deciding.sort_values("estimate", ascending=False).method, list(evidence.METRICS)]
+    wide = wide.rename(columns=evidence.METRICS, index=lambda name: name.replace("_", " "))
+    return wide.rename_axis(index=None, columns=None)
+
+
+def effects_told(table: pd.DataFrame) -> str:
+    """Relevance against its best rival on how much regions matter: of `study.interventions.table`."""
+    effects, size = interventions.EFFECTS, interventions.QUESTIONS["size"]
+    changed = effects["swap"] if effects["swap"] in set(table.changed) else effects["fill"]
+    rows = table[(table.question == size) & (table.changed == changed)].set_index("ranking")
+    own, rivals = rows.loc["relevance"], rows.drop(index=["relevance", "fill"], errors="ignore")
+    best = rivals.loc[rivals.correlation.idxmax()]
+    return (
+        f"With the effect of {changed}, the magnitude of relevance correlates at "
+        f"{prose.estimate(own.correlation, own.low, own.high)}; the best rival, “{best.name.replace('_', ' ')}”, at "
+        f"{prose.estimate(best.correlation, best.low, best.high)}. The difference is "
+        f"{prose.estimate(best.ahead, best.ahead_low, best.ahead_high)}."
     )

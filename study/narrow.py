@@ -2,98 +2,108 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from pydantic import Field
 
-import faces as stimuli
-from analysis import attribution as baselines
-from analysis import lrp, masking
-from study import maps, training, vgg, weights
-from study.parameters import Parameters
+import faces as drawn
+from analysis import attribution, inference
+from study import training, vgg
+from study.settings import Settings
+from study.steps import Study, step
 from study.stimuli import GENDERS
-from study.store import Store
 
-DRAWN = ("faces", "study.narrow")
-WEIGHTS = "weights.safetensors"
 RATE, BATCH, DROPOUT, DECAY = 4e-3, 32, 0.2, 0.05
+RECIPE = ("narrow_width", "threads", "device")  # what every training reads
 VIEWS = 2  # images of each test person
-CONTROLS = ("random", "centre", "average", "edges")
-METHODS = (*lrp.COMPOSITES, "epsilon_gamma_box", *baselines.METHODS)
 SEED = 20181031  # of controls and of ties
 
 
-def faces(p: Parameters, store: Store) -> xr.Dataset:
+class Narrow(Settings):
+    """Narrow networks and what they are trained on."""
+
+    narrow_size: int = Field(
+        32, ge=32, le=224, description="image side in the experiments of 'Shortcuts', pixels"
+    )
+    narrow_width: float = Field(
+        0.125, gt=0, le=1, description="channels of their networks relative to VGG-16"
+    )
+    narrow_people: int = Field(1000, ge=20, le=100000, description="people they train on, one image each")
+    narrow_test_people: int = Field(40, ge=8, le=5000, description="other people they test on, 2 images each")
+    narrow_shift: float = Field(
+        1.5, gt=0, le=5, description="how far their genders differ, relative to the other procedural faces"
+    )
+    narrow_samples: int = Field(3000, ge=32, description="images shown in each of their trainings")
+
+
+@step(
+    *("narrow_size", "narrow_people", "narrow_test_people", "narrow_shift", "stimulus_seed"),
+    title="faces of narrow networks",
+    keep=True,
+)
+def faces(s: Study) -> xr.Dataset:
     """The faces: one image of each of `narrow_people` to train on, two of each of `narrow_test_people` others.
 
     As `faces.make_faces` gives them, with `split` ("train", "test") and `label` (int64, 1 = male) on `image`.
     """
-    return store.remember(("narrow", p.as_json()), lambda: _faces(p, store))
-
-
-def _faces(p: Parameters, store: Store) -> xr.Dataset:
-    def make() -> xr.Dataset:
-        train, test = (
-            stimuli.make_faces(
-                n, views, p.narrow_size, p.stimulus_seed, first_identity=at, shift=p.narrow_shift
-            )
-            for n, views, at in ((p.narrow_people, 1, 0), (p.narrow_test_people, VIEWS, p.narrow_people))
+    p = s.p
+    train, test = (
+        drawn.make_faces(
+            people, views, p.narrow_size, p.stimulus_seed, first_identity=first, shift=p.narrow_shift
         )
-        split = ["train"] * train.sizes["image"] + ["test"] * test.sizes["image"]
-        both = xr.concat([train, test], "image").assign_coords(split=("image", split))
-        label = (both.gender.values == GENDERS[1]).astype(np.int64)
-        return both.assign_coords(label=("image", label))
-
-    names = ("narrow_size", "narrow_people", "narrow_test_people", "narrow_shift", "stimulus_seed")
-    return store.dataset("narrow_faces", p.inputs(*names), DRAWN, make).load()
-
-
-def inputs(p: Parameters, store: Store) -> dict:
-    """What every narrow network depends on."""
-    names = ("narrow_width", "narrow_samples", "threads", "device")
-    return p.inputs(*names) | {"faces": faces(p, store).attrs["store_key"]}
+        for people, views, first in ((p.narrow_people, 1, 0), (p.narrow_test_people, VIEWS, p.narrow_people))
+    )
+    split = ["train"] * train.sizes["image"] + ["test"] * test.sizes["image"]
+    both = xr.concat([train, test], "image")
+    label = (both.gender.values == GENDERS[1]).astype(np.int64)
+    return both.assign_coords(split=("image", split), label=("image", label))
 
 
-def train(
-    p: Parameters, pixels: np.ndarray, labels: np.ndarray, seed: int, samples: int | None = None
-) -> vgg.VGG16:
-    """A network trained from scratch, batch norm merged, in evaluation mode.
+def part(s: Study, split: str) -> xr.Dataset:
+    """The faces of a split."""
+    dataset = faces(s)
+    return dataset.isel(image=np.flatnonzero(dataset.split.values == split))
+
+
+def train(p: Any, pixels: np.ndarray, labels: np.ndarray, samples: int, seed: int) -> vgg.VGG16:
+    """A network trained from scratch, batch norm merged, in evaluation mode, on the CPU.
 
     Args:
-        p: `narrow_width` and `narrow_samples` are its channels and the number of images shown.
+        p: the parameters RECIPE.
         pixels: `(N, 3, H, W)` uint8. labels: `(N,)` int64, 0 or 1.
+        samples: images shown.
         seed: of initial weights and data order.
-        samples: images shown, instead of `narrow_samples`.
     """
     model = vgg.vgg16(
         len(GENDERS), width=p.narrow_width, size=pixels.shape[-1], batch_norm=True, dropout=DROPOUT, seed=seed
     )
-    training.fit(
+    training.train(
         model.to(p.device),
         torch.from_numpy(pixels),
         torch.from_numpy(labels),
-        epochs=max(1, round((samples or p.narrow_samples) / len(labels))),
-        batch_size=min(BATCH, len(labels)),
+        samples=samples,
+        batch_size=BATCH,
         learning_rate=RATE,
         weight_decay=DECAY,
         seed=seed,
-        progress=False,
     )
-    return vgg.merge_batch_norm(model.cpu()).to(p.device)
+    return vgg.merge_batch_norm(model.cpu())
 
 
-def plain(p: Parameters, store: Store, seed: int) -> vgg.VGG16:
+@step(
+    *RECIPE,
+    "narrow_samples",
+    needs=[faces.of(lambda s, seed: [()])],
+    title="narrow networks",
+    work=lambda s, seed: s.p.narrow_samples,
+)
+def plain(s: Study, seed: int) -> vgg.VGG16:
     """The network of a seed, trained on the faces as they are."""
-
-    def make(folder: Path) -> None:
-        ours = faces(p, store)
-        ours = ours.isel(image=ours.split.values == "train")
-        weights.save(train(p, ours.pixels.values, ours.label.values, seed), folder / WEIGHTS)
-
-    path = store.folder("narrow", inputs(p, store) | {"seed": seed}, CODE, make)
-    return weights.load(path / WEIGHTS).to(p.device)
+    shown = part(s, "train")
+    return train(s.p, shown.pixels.values, shown.label.values, s.p.narrow_samples, seed)
 
 
 def logits(model: vgg.VGG16, pixels: np.ndarray) -> np.ndarray:
@@ -102,46 +112,54 @@ def logits(model: vgg.VGG16, pixels: np.ndarray) -> np.ndarray:
 
 
 def explain(
-    p: Parameters, model: vgg.VGG16, pixels: np.ndarray, method: str, targets: np.ndarray | None = None
-) -> np.ndarray:
-    """Maps `(N, y, x)` float32, summed over colours, of the predicted classes or of `targets` `(N,)`.
+    s: Study, model: vgg.VGG16, pixels: np.ndarray, method: str, targets: np.ndarray | None = None
+) -> torch.Tensor:
+    """Signed maps `(N, y, x)` float32 on the CPU of the predicted classes, or of `targets` `(N,)`.
 
-    `method` is a composite of `analysis.lrp` or a method of `analysis.lrp.baselines`. ValueError for another.
+    `method` is one of `attribution.COMPOSITES` or `attribution.METHODS`.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
-    targets = logits(model, pixels).argmax(1) if targets is None else targets
-    images, targets = (
-        vgg.normalise(torch.from_numpy(pixels)).to(p.device),
-        torch.from_numpy(targets).to(p.device),
-    )
-    return maps.attribute(p, model, images, targets, method).numpy()
+    images, targets = _inputs(s, model, pixels, targets)
+    return attribution.attribute(model, images, targets, method, **vgg.bounds(method))
 
 
 def scores(
-    p: Parameters, model: vgg.VGG16, pixels: np.ndarray, method: str, identities: list[str]
+    s: Study, model: vgg.VGG16, pixels: np.ndarray, name: str, by: str, identities: np.ndarray | None = None
 ) -> torch.Tensor:
-    """Scores `(N, y, x)`, high where a method or one of CONTROLS finds the pixels that matter.
+    """What a method or a control ranks pixels by, `(N, y, x)`, for the predicted classes; see `attribution.scores`.
 
-    Relevance is ranked by the parameter `ranking`, methods without a sign by magnitude. "average" is the mean of the
-    other images' maps by the parameter `composite`.
+    Controls that are made from maps take those by the parameter `composite`.
     """
-    if method in CONTROLS:
-        own = p.composite if method == "average" else None
-        maps = (
-            explain(p, model, pixels, own) if own else np.zeros((len(pixels), *pixels.shape[2:]), np.float32)
-        )
-        images = vgg.normalise(torch.from_numpy(pixels))
-        ranked = masking.rank(torch.from_numpy(maps), p.ranking)
-        return masking.controls(method, ranked, seed=SEED, images=images, identities=identities)
-    maps = torch.from_numpy(explain(p, model, pixels, method))
-    return masking.rank(maps, baselines.reading(method, p.ranking))
+    composite = s.p.composite
+    images, targets = _inputs(s, model, pixels)
+    bounds = vgg.bounds(name) or vgg.bounds(composite)
+    return attribution.scores(
+        model,
+        images,
+        targets,
+        [name],
+        by=by,
+        seed=SEED,
+        identities=identities,
+        composite=composite,
+        **bounds,
+    )[name]
 
 
-def removed(pixels: np.ndarray, mask: torch.Tensor, colour: np.ndarray) -> np.ndarray:
+def _inputs(
+    s: Study, model: vgg.VGG16, pixels: np.ndarray, targets: np.ndarray | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    targets = logits(model, pixels).argmax(1) if targets is None else targets
+    images = vgg.normalise(torch.from_numpy(pixels))
+    return images.to(s.p.device), torch.from_numpy(targets).to(s.p.device)
+
+
+def removed(pixels: np.ndarray, mask: np.ndarray | torch.Tensor, colour: np.ndarray) -> np.ndarray:
     """Images `(N, 3, H, W)` uint8 with the masked pixels `(N, H, W)` in one colour `(3,)`, 0..255."""
     fill = colour.round().astype(np.uint8)[None, :, None, None]
-    return np.where(mask.numpy()[:, None], fill, pixels)
+    return np.where(np.asarray(mask)[:, None], fill, pixels)
 
 
-CODE = ("study.vgg", "study.weights", "study.training", "analysis.lrp", "analysis.masking", "study.narrow")
+def mean_row(s: Study, values: np.ndarray, people: np.ndarray, name: str) -> dict[str, float]:
+    """Mean of `values (network, image)` of networks that differ in their seed alone, as {name, low, high}."""
+    alike = ["network"] * len(values)
+    return inference.mean(values, people, alike, n=inference.QUICK_DRAWS).row(name, s.p.confidence)

@@ -8,55 +8,67 @@ class); the new network has the same seed.
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pydantic import Field, field_validator
 
-from analysis import inference, masking
-from study import Study, narrow, parallel
+from analysis import masking
+from study import narrow
+from study.settings import Explainer, Percent, Settings, ascending, once
+from study.steps import Study, step
 
-CODE = (
-    "analysis.masking",
-    "analysis.inference",
-    "analysis.likeness",
-    "analysis.permutation",
-    "analysis.transfer",
-    "study.narrow",
-    "study.retrain",
-)
 CONTROL = "random"
 KINDS = {"retrained": "retrained without the pixels", "masked": "not retrained"}
-DRAWS = 500
 
 
-def tables(study: Study) -> dict[str, pd.DataFrame]:
-    """The accuracy left when the top pixels of every ranking are removed.
+class Retrain(Settings):
+    """Which pixels are removed, and how many networks are trained without them."""
 
-    Returns:
-        `accuracy`: ranking, percent (0: nothing removed), network ("retrained", "masked": not retrained), accuracy,
-        low, high. `difference`: ranking, network, the accuracy lost beyond random removal, mean over percents
-        (positive: the ranking finds what networks need), low, high; without the rows of "random".
-    """
-    p = study.parameters
-    seeds = range(p.retrain_seeds)
-    parallel.each(
-        plain, [(study, s) for s in seeds], [p.narrow_samples] * len(seeds), "networks", p.workers, p.threads
+    retrain_methods: tuple[Literal[Explainer, "random", "centre", "average", "edges"], ...] = Field(
+        ("epsilon_plus", "random"),
+        min_length=1,
+        description="rankings by which pixels are removed to retrain",
     )
-    jobs = [(study, method, seed) for method in methods(study) for seed in seeds]
-    size = p.narrow_samples * len(p.retrain_percents)
-    parallel.each(retrain, jobs, [size] * len(jobs), "networks without the pixels", p.workers, p.threads)
-    return {"accuracy": _accuracies(study), "difference": _differences(study)}
+    retrain_percents: tuple[Percent, ...] = Field(
+        (30.0,), min_length=1, description="share of pixels removed to retrain, %"
+    )
+    retrain_seeds: int = Field(2, ge=2, le=50, description="retrained networks for each ranking and share")
+
+    _ascend = field_validator("retrain_percents")(ascending)
+    _each_once = field_validator("retrain_methods")(once)
 
 
-def methods(study: Study) -> tuple[str, ...]:
-    """The rankings: `retrain_methods`, and random pixels in any case."""
-    return tuple(dict.fromkeys((*study.parameters.retrain_methods, CONTROL)))
-
-
-def plain(study: Study, seed: int) -> None:
-    """Make the network of a seed; see `narrow.plain`."""
-    narrow.plain(study.parameters, study.store, seed)
-    parallel.progress(study.parameters.narrow_samples)
+@step(
+    *(*narrow.RECIPE, "narrow_samples", "retrain_percents", "ranking", "composite"),
+    needs=[narrow.plain.of(lambda s, method, seed: [(seed,)]), narrow.faces.of(lambda s, method, seed: [()])],
+    title="networks without the pixels",
+    work=lambda s, method, seed: s.p.narrow_samples * len(s.p.retrain_percents),
+)
+def retrain(s: Study, method: str, seed: int) -> xr.Dataset:
+    """Is each test image classified correctly, `retrained` and `masked` `(percent, image)`?"""
+    p, model = s.p, narrow.plain(s, seed).to(s.p.device)
+    parts = [narrow.part(s, split) for split in ("train", "test")]
+    scores = [
+        narrow.scores(s, model, part.pixels.values, method, p.ranking, part.identity.values) for part in parts
+    ]
+    colour, (learned, target) = parts[0].pixels.values.mean((0, 2, 3)), [part.label.values for part in parts]
+    correct: dict[str, list[np.ndarray]] = {name: [] for name in KINDS}
+    for percent in p.retrain_percents:
+        seen, shown = (
+            without(part.pixels.values, of_part, percent, colour)
+            for part, of_part in zip(parts, scores, strict=True)
+        )
+        again = narrow.train(p, seen, learned, p.narrow_samples, seed).to(p.device)
+        for name, network in (("retrained", again), ("masked", model)):
+            correct[name].append(narrow.logits(network, shown).argmax(1) == target)
+    return xr.Dataset(
+        {name: (("percent", "image"), np.array(rows)) for name, rows in correct.items()},
+        coords={"percent": list(p.retrain_percents)},
+    )
 
 
 def without(pixels: np.ndarray, scores, percent: float, colour: np.ndarray) -> np.ndarray:
@@ -64,83 +76,59 @@ def without(pixels: np.ndarray, scores, percent: float, colour: np.ndarray) -> n
     return narrow.removed(pixels, masking.select(scores, percent, seed=narrow.SEED), colour)
 
 
-def retrain(study: Study, method: str, seed: int) -> xr.Dataset:
-    """Is each test image classified correctly, `retrained` and `masked` `(percent, image)`?"""
-    p = study.parameters
-
-    def make() -> xr.Dataset:
-        model = narrow.plain(p, study.store, seed)
-        train, test = (_part(study, split) for split in ("train", "test"))
-        scores = [
-            narrow.scores(p, model, part.pixels.values, method, list(part.identity.values))
-            for part in (train, test)
-        ]
-        colour = train.pixels.values.mean((0, 2, 3))
-        found: dict[str, list[np.ndarray]] = {name: [] for name in KINDS}
-        for percent in p.retrain_percents:
-            seen, shown = (
-                without(part.pixels.values, s, percent, colour)
-                for part, s in zip((train, test), scores, strict=True)
-            )
-            again = narrow.train(p, seen, train.label.values, seed)
-            for name, network in (("retrained", again), ("masked", model)):
-                found[name].append(narrow.logits(network, shown).argmax(1) == test.label.values)
-            parallel.progress(p.narrow_samples)
-        return xr.Dataset(
-            {name: (("percent", "image"), np.array(rows)) for name, rows in found.items()},
-            coords={"percent": list(p.retrain_percents)},
-        )
-
-    inputs = narrow.inputs(p, study.store) | p.inputs("retrain_percents", "ranking")
-    inputs |= {"method": method, "seed": seed} | ({"composite": p.composite} if method == "average" else {})
-    return study.store.dataset("retrained", inputs, CODE, make)
+def methods(s: Study) -> tuple[str, ...]:
+    """The rankings: `retrain_methods`, and random pixels in any case."""
+    return tuple(dict.fromkeys((*s.p.retrain_methods, CONTROL)))
 
 
-def _part(study: Study, split: str) -> xr.Dataset:
-    faces = narrow.faces(study.parameters, study.store)
-    return faces.isel(image=faces.split.values == split)
+# ------------------------------------------------------------ tables
 
 
-def _accuracies(study: Study) -> pd.DataFrame:
-    p, test = study.parameters, _part(study, "test")
+def tables(s: Study) -> dict[str, pd.DataFrame]:
+    """The accuracy left when the top pixels of every ranking are removed.
+
+    Returns:
+        `accuracy`: ranking, percent (0: nothing removed), network ("retrained", "masked": not retrained), accuracy,
+        low, high. `difference`: ranking, network, the accuracy lost beyond random removal, mean over percents
+        (positive: the ranking finds what networks need), low, high; without the rows of "random".
+    """
+    retrain.each(s, product(methods(s), range(s.p.retrain_seeds)))
+    return {"accuracy": _accuracies(s), "difference": _differences(s)}
+
+
+def _accuracies(s: Study) -> pd.DataFrame:
+    test = narrow.part(s, "test")
+    networks = [narrow.plain(s, seed).to(s.p.device) for seed in range(s.p.retrain_seeds)]
     untouched = np.array(
-        [
-            narrow.logits(narrow.plain(p, study.store, seed), test.pixels.values).argmax(1)
-            == test.label.values
-            for seed in range(p.retrain_seeds)
-        ]
+        [narrow.logits(m, test.pixels.values).argmax(1) == test.label.values for m in networks]
     )
     rows = []
-    for method in methods(study):
-        found = _found(study, method)
-        for name in KINDS:
-            curve = {0.0: untouched} | {q: found[name].sel(percent=q).values for q in p.retrain_percents}
-            for percent, values in curve.items():
-                row = {"ranking": method, "percent": percent, "network": name}
-                rows.append(row | _interval(study, values.astype(float), "accuracy"))
+    for method, name in product(methods(s), KINDS):
+        removed = _correct(s, method)[name]
+        curve = {0.0: untouched.astype(float)} | {
+            q: removed.sel(percent=q).values for q in s.p.retrain_percents
+        }
+        for percent, values in curve.items():
+            row = {"ranking": method, "percent": percent, "network": name}
+            rows.append(row | narrow.mean_row(s, values, test.identity.values, "accuracy"))
     return pd.DataFrame(rows)
 
 
-def _differences(study: Study) -> pd.DataFrame:
-    rows, control = [], _found(study, CONTROL).mean("percent")
-    for method in methods(study):
-        if method != CONTROL:
-            lost = control - _found(study, method).mean("percent")
-            for name in KINDS:
-                rows.append(
-                    {"ranking": method, "network": name} | _interval(study, lost[name].values, "lost")
-                )
+def _differences(s: Study) -> pd.DataFrame:
+    people = narrow.part(s, "test").identity.values
+    control = _correct(s, CONTROL).mean("percent")
+    rows = []
+    for method in methods(s):
+        lost = control - _correct(s, method).mean("percent")
+        rows += [
+            {"ranking": method, "network": name} | narrow.mean_row(s, lost[name].values, people, "lost")
+            for name in KINDS
+            if method != CONTROL
+        ]
     return pd.DataFrame(rows, columns=["ranking", "network", "lost", "low", "high"])
 
 
-def _found(study: Study, method: str) -> xr.Dataset:
-    seeds = range(study.parameters.retrain_seeds)
-    found = xr.concat([retrain(study, method, seed).load() for seed in seeds], "seed")
-    return found.astype(float).transpose("percent", "seed", "image")
-
-
-def _interval(study: Study, values: np.ndarray, name: str) -> dict[str, float]:
-    people = _part(study, "test").identity.values
-    estimate = inference.mean(values, people, ["network"] * len(values), n=DRAWS)
-    low, high = estimate.interval(study.parameters.confidence)
-    return {name: float(estimate.value), "low": float(low), "high": float(high)}
+def _correct(s: Study, method: str) -> xr.Dataset:
+    """`retrain` of every seed, as numbers: dimensions `(percent, seed, image)`."""
+    whole = retrain.all(s, [(method, seed) for seed in range(s.p.retrain_seeds)], "seed")
+    return whole.astype(float).transpose("percent", "seed", "image")

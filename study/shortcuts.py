@@ -8,46 +8,26 @@ is a false alarm. Test images carry the shortcut as in training, as a user of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import product
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from pydantic import Field, field_validator
 
-from analysis import attribution as baselines
-from analysis import features, inference, masking, matrices, rsa
-from analysis import transfer as transfer_
+from analysis import attribution, inference, masking, rsa
+from analysis import transfer as pairwise
 from faces import shortcuts as planted
-from study import Study, narrow, observers, parallel, vgg, weights
+from study import narrow, observers, training, vgg
 from study.humans import OBSERVER_WEIGHTS
+from study.settings import Explainer, Settings, ascending, once
+from study.steps import Study, step
 
-CODE = (
-    "faces.shortcuts",
-    "analysis.lrp",
-    "analysis.masking",
-    "analysis.rsa",
-    "analysis.features",
-    "analysis.matrices",
-    "study.observers",
-    "study.ratings",
-    "analysis.inference",
-    "analysis.likeness",
-    "analysis.permutation",
-    "analysis.transfer",
-    "study.narrow",
-    "study.shortcuts",
-)
-NETWORK = (
-    "faces.shortcuts",
-    "study.vgg",
-    "study.weights",
-    "study.training",
-    "study.narrow",
-    "study.shortcuts",
-)
 NEUTRAL = 0.5
 REFERENCE = "reference"
+CONTROL = "control"
 CONDITIONS = ("intact", "broken", "reversed", "region filled")
 PROBES = {
     "reliance": "reversing it (the truth)",
@@ -59,7 +39,28 @@ PROBES = {
     "from clean": "clean networks' maps, shown to it",
     "observers": "agreement with observers",
 }
-DRAWS = 500  # bootstrap draws; the calibration of the intervals allows for the few seeds
+
+
+class Shortcuts(Settings):
+    """Which shortcuts are planted, and what searches for them."""
+
+    shortcut_kinds: tuple[Literal["tint", "mark", "background"], ...] = Field(
+        ("mark",), min_length=1, description="shortcuts planted in training images"
+    )
+    shortcut_strengths: tuple[Annotated[float, Field(ge=0.5, le=1)], ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="share of training images whose shortcut agrees with the class (0.5: none)",
+    )
+    shortcut_seeds: int = Field(3, ge=2, le=50, description="networks of each kind and strength of shortcut")
+    shortcut_methods: tuple[Explainer, ...] = Field(
+        ("epsilon_plus", "epsilon_alpha2_beta1", "gradient"),
+        min_length=1,
+        description="methods whose maps are searched for shortcuts",
+    )
+
+    _ascend = field_validator("shortcut_strengths")(ascending)
+    _each_once = field_validator("shortcut_kinds", "shortcut_methods")(once)
 
 
 @dataclass(frozen=True)
@@ -71,94 +72,66 @@ class Net:
     seed: int
     family: str
 
+    @property
+    def name(self) -> str:
+        """Unique among networks of its kind."""
+        return f"{self.family}/{self.seed}"
 
-def nets(p, kind: str) -> list[Net]:
+
+def nets(p: Any, kind: str) -> list[Net]:
     """All networks of a kind of shortcut, the reference networks first."""
     seeds = range(p.shortcut_seeds)
-    found = [Net(kind, NEUTRAL, seed, REFERENCE) for seed in seeds]
+    networks = [Net(kind, NEUTRAL, seed, REFERENCE) for seed in seeds]
     for strength in p.shortcut_strengths:
         offset = p.shortcut_seeds if strength == NEUTRAL else 0
-        found += [Net(kind, strength, seed + offset, f"{strength:g}") for seed in seeds]
-    return found
-
-
-def tables(study: Study) -> dict[str, pd.DataFrame]:
-    """What the networks do and what the probes say.
-
-    Returns:
-        `accuracy`: kind, family, condition, accuracy, low, high. `probes`: kind, strength, probe, value, reference (the
-        same of the reference networks), difference, low, high, notices (the interval excludes 0), area (the region's
-        share of the image). `methods`: like `probes`, the probe "relevance" by each of `shortcut_methods` (named in
-        `probe`). `noticed`: kind, probe and, in text, the strengths noticed. `transfer`: kind, source, target
-        (families), transfer. `training`: kind, strength, family, seed, accuracy on training images.
-    """
-    p = study.parameters
-    every = [net for kind in p.shortcut_kinds for net in nets(p, kind)]
-    _all(study, network, every, p.narrow_samples, "networks with shortcuts")
-    _all(study, probe, every, len(test(study)[1]), "probing them")
-    _all(study, transfer, every, len(test(study)[1]), "transfer between them")
-    found = [_of_kind(study, kind) for kind in p.shortcut_kinds]
-    result = {name: pd.concat([f[name] for f in found], ignore_index=True) for name in found[0]}
-    return result | {"noticed": _noticed(result["probes"])}
-
-
-def _all(study: Study, step, every: list[Net], size: float, description: str) -> None:
-    p = study.parameters
-    parallel.each(
-        step, [(study, net) for net in every], [size] * len(every), description, p.workers, p.threads
-    )
+        networks += [Net(kind, strength, seed + offset, f"{strength:g}") for seed in seeds]
+    return networks
 
 
 # ------------------------------------------------------------ what a network sees
 
 
-def test(study: Study) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Test images as drawn: pixels `(N, 3, H, W)`, labels, background `(N, H, W)` bool, identities."""
-    return _part(study, "test")
+def background(faces: xr.Dataset) -> np.ndarray:
+    """Pixels `(image, y, x)` bool that are not head."""
+    return faces.parts.values == faces.attrs["parts"].index("background")
 
 
-def _part(study: Study, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    faces = narrow.faces(study.parameters, study.store)
-    faces = faces.isel(image=faces.split.values == split)
-    background = faces.parts.values == faces.attrs["parts"].index("background")
-    return faces.pixels.values, faces.label.values, background, faces.identity.values
+def training_images(s: Study, net: Net) -> tuple[np.ndarray, np.ndarray]:
+    """Training images `(N, 3, H, W)` and labels `(N,)` of a network; the same for all of its kind and strength."""
+    faces = narrow.part(s, "train")
+    labels = faces.label.values
+    sides = np.where(planted.agreeing(labels, net.strength, s.p.stimulus_seed), labels, 1 - labels)
+    return planted.plant(faces.pixels.values, sides, background(faces), net.kind), labels
 
 
-def training_images(study: Study, net: Net) -> np.ndarray:
-    """The training images `(N, 3, H, W)` of a network; the same for all networks of its kind and strength."""
-    pixels, labels, background, _ = _part(study, "train")
-    agree = planted.agreeing(labels, net.strength, study.parameters.stimulus_seed)
-    return planted.plant(pixels, np.where(agree, labels, 1 - labels), background, net.kind)
-
-
-def test_images(study: Study, kind: str, condition: str) -> np.ndarray:
+def test_images(s: Study, kind: str, condition: str) -> np.ndarray:
     """Test images `(N, 3, H, W)` of one of CONDITIONS.
 
     "intact": every shortcut agrees with the class; "broken": half of them do; "reversed": none; "region filled": the
     region of the intact images in the training images' mean colour.
     """
-    pixels, labels, background, _ = test(study)
+    faces = narrow.part(s, "test")
+    labels, behind = faces.label.values, background(faces)
+    agree = np.full(len(labels), condition != "reversed")
     if condition == "broken":
-        agree = planted.agreeing(labels, NEUTRAL, study.parameters.stimulus_seed)
-    else:
-        agree = np.full(len(labels), condition != "reversed")
-    images = planted.plant(pixels, np.where(agree, labels, 1 - labels), background, kind)
+        agree = planted.agreeing(labels, NEUTRAL, s.p.stimulus_seed)
+    images = planted.plant(faces.pixels.values, np.where(agree, labels, 1 - labels), behind, kind)
     if condition == "region filled":
-        images = narrow.removed(images, torch.from_numpy(planted.region(background, kind)), _colour(study))
+        images = narrow.removed(images, planted.region(behind, kind), _colour(s))
     return images
 
 
-def _colour(study: Study) -> np.ndarray:
-    return _part(study, "train")[0].mean((0, 2, 3))
+def _colour(s: Study) -> np.ndarray:
+    return narrow.part(s, "train").pixels.values.mean((0, 2, 3))
 
 
-def pictures(study: Study) -> list[list[np.ndarray]]:
+def pictures(s: Study) -> list[list[np.ndarray]]:
     """For every kind of shortcut the first test face as drawn, with side 0, with side 1, and the region in white.
 
     Each `(y, x, 3)` uint8.
     """
-    pixels, _, background, _ = test(study)
-    face, behind = pixels[:1], background[:1]
+    first = narrow.part(s, "test").isel(image=slice(1))
+    face, behind = first.pixels.values, background(first)
     rows = []
     for kind in planted.KINDS:
         sides = [planted.plant(face, np.array([side]), behind, kind) for side in (0, 1)]
@@ -167,27 +140,28 @@ def pictures(study: Study) -> list[list[np.ndarray]]:
     return rows
 
 
-# ------------------------------------------------------------ steps, one network each
+# ------------------------------------------------------------ what each network does
+
+FACES = narrow.faces.of(lambda s, net: [()])
 
 
-def _inputs(study: Study, net: Net) -> dict:
-    shown = {"kind": net.kind, "strength": net.strength, "seed": net.seed}
-    return narrow.inputs(study.parameters, study.store) | shown
-
-
-def network(study: Study, net: Net) -> vgg.VGG16:
+@step(
+    *(*narrow.RECIPE, "narrow_samples", "stimulus_seed"),
+    needs=[FACES],
+    title="networks with shortcuts",
+    work=lambda s, net: s.p.narrow_samples,
+)
+def network(s: Study, net: Net) -> vgg.VGG16:
     """A trained network, ready to explain."""
-
-    def make(folder: Path) -> None:
-        images, labels = training_images(study, net), _part(study, "train")[1]
-        weights.save(narrow.train(study.parameters, images, labels, net.seed), folder / narrow.WEIGHTS)
-        parallel.progress(study.parameters.narrow_samples)
-
-    path = study.store.folder("shortcut_network", _inputs(study, net), NETWORK, make)
-    return weights.load(path / narrow.WEIGHTS).to(study.parameters.device)
+    return narrow.train(s.p, *training_images(s, net), s.p.narrow_samples, net.seed)
 
 
-def probe(study: Study, net: Net) -> xr.Dataset:
+@step(
+    *("composite", "ranking", "transfer_percents", "shortcut_methods", "stimulus_seed"),
+    needs=[network, FACES],
+    title="probing them",
+)
+def probe(s: Study, net: Net) -> xr.Dataset:
     """What one network does with the test images.
 
     `correct (condition, image)`; of the intact images `relevance (image, y, x)`, `share (image)` of its positive
@@ -196,47 +170,35 @@ def probe(study: Study, net: Net) -> xr.Dataset:
     `shortcut_methods`, NaN but for one image of each person, and `features (image, feature)` of the last hidden
     layer; `fitted`: the accuracy on training images.
     """
-    p = study.parameters
+    p, model, faces = s.p, network(s, net).to(s.p.device), narrow.part(s, "test")
 
-    def make() -> xr.Dataset:
-        model = network(study, net)
-        labels, background = test(study)[1:3]
-        images = {c: test_images(study, net.kind, c) for c in CONDITIONS}
-        correct = np.array([narrow.logits(model, images[c]).argmax(1) == labels for c in CONDITIONS])
-        intact = images["intact"]
-        maps = narrow.explain(p, model, intact, p.composite)
-        masks = masking.select(
-            masking.rank(torch.from_numpy(maps), p.ranking), p.transfer_percents, seed=narrow.SEED
-        )
-        masked = [
-            narrow.logits(model, narrow.removed(intact, m, _colour(study))).argmax(1) == labels for m in masks
-        ]
-        region = planted.region(background, net.kind)
-        shares = np.full((len(p.shortcut_methods), len(labels)), np.nan)
-        for row, method in zip(shares, p.shortcut_methods, strict=True):
-            found = narrow.explain(p, model, intact[:: narrow.VIEWS], method)
-            read = masking.rank(torch.from_numpy(found), baselines.reading(method, "positive"))
-            row[:: narrow.VIEWS] = share(read.numpy(), region[:: narrow.VIEWS])
-        hidden = vgg.sequential(model)[:-1]
-        with torch.inference_mode():
-            features = hidden(vgg.normalise(torch.from_numpy(intact)).to(p.device)).cpu().numpy()
-        fitted = narrow.logits(model, training_images(study, net)).argmax(1) == _part(study, "train")[1]
-        parallel.progress(len(labels))
-        return xr.Dataset(
-            {
-                "correct": (("condition", "image"), correct),
-                "relevance": (("image", "y", "x"), maps),
-                "share": ("image", share(maps, region)),
-                "shares": (("method", "image"), shares),
-                "masked": ("image", np.mean(masked, axis=0)),
-                "features": (("image", "feature"), features),
-                "fitted": ((), fitted.mean()),
-            },
-            coords={"condition": list(CONDITIONS), "method": list(p.shortcut_methods)},
-        )
+    def correct(images: np.ndarray, labels: np.ndarray = faces.label.values) -> np.ndarray:
+        return narrow.logits(model, images).argmax(1) == labels
 
-    inputs = _inputs(study, net) | p.inputs("composite", "ranking", "transfer_percents", "shortcut_methods")
-    return study.store.dataset("shortcut_probe", inputs, CODE, make)
+    intact, region = test_images(s, net.kind, "intact"), planted.region(background(faces), net.kind)
+    maps = narrow.explain(s, model, intact, p.composite)
+    masks = masking.select(masking.rank(maps, p.ranking), p.transfer_percents, seed=narrow.SEED)
+    one = slice(None, None, narrow.VIEWS)
+    shares = np.full((len(p.shortcut_methods), len(intact)), np.nan)
+    for row, method in zip(shares, p.shortcut_methods, strict=True):
+        row[one] = share(narrow.scores(s, model, intact[one], method, "positive").numpy(), region[one])
+    colour = _colour(s)
+    hidden = training.predict(vgg.sequential(model)[:-1], torch.from_numpy(intact)).numpy()
+    return xr.Dataset(
+        {
+            "correct": (
+                ("condition", "image"),
+                np.array([correct(test_images(s, net.kind, c)) for c in CONDITIONS]),
+            ),
+            "relevance": (("image", "y", "x"), maps.numpy()),
+            "share": ("image", share(maps.numpy(), region)),
+            "shares": (("method", "image"), shares),
+            "masked": ("image", np.mean([correct(narrow.removed(intact, m, colour)) for m in masks], 0)),
+            "features": (("image", "feature"), hidden),
+            "fitted": ((), correct(*training_images(s, net)).mean()),
+        },
+        coords={"condition": list(CONDITIONS), "method": list(p.shortcut_methods)},
+    )
 
 
 def share(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -246,254 +208,252 @@ def share(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
     """
     positive = maps.clip(min=0).astype(float)
     total = positive.sum((1, 2))
-    inside = (positive * region).sum((1, 2))
-    return np.divide(inside, total, out=region.mean((1, 2)), where=total > 0)
+    return np.divide((positive * region).sum((1, 2)), total, out=region.mean((1, 2)), where=total > 0)
 
 
-def transfer(study: Study, net: Net) -> xr.Dataset:
-    """Probability of the true class `(source, image)` when one network sees only what other networks' maps keep.
+def sources(p: Any, net: Net) -> list[Net]:
+    """Whose maps a network is shown: a reference network all of its kind, another one the references' and its own."""
+    return [n for n in nets(p, net.kind) if REFERENCE in (net.family, n.family) or n == net]
 
-    Sources: of a reference network all networks of its kind; of another network the reference networks and itself;
-    and the control mask ("control"). Means over `transfer_percents`, on intact images.
+
+@step(
+    *("ranking", "fill", "transfer_percents", "transfer_control", "stimulus_seed"),
+    needs=[
+        probe.of(
+            lambda s, net: [(n,) for n in sources(s.settings, net)], "shortcut_strengths", "shortcut_seeds"
+        ),
+        network,
+        FACES,
+    ],
+    title="transfer between them",
+)
+def transfer(s: Study, net: Net) -> xr.Dataset:
+    """`probability (source, image)` of the true class when one network sees only what others' maps keep.
+
+    A source is a network's name, or "control": the control mask. Means over `transfer_percents`, on intact images; NaN
+    for networks that are not among the `sources`.
     """
-    p = study.parameters
-    sources = [s for s in nets(p, net.kind) if REFERENCE in (net.family, s.family) or s == net]
-
-    def make() -> xr.Dataset:
-        model, intact = network(study, net), test_images(study, net.kind, "intact")
-        labels, identities = test(study)[1], list(test(study)[3])
-        maps = {
-            s: masking.rank(torch.from_numpy(probe(study, s).relevance.values), p.ranking) for s in sources
-        }
-        images = vgg.normalise(torch.from_numpy(intact))
-        control = masking.controls(
-            p.transfer_control, maps[net], seed=narrow.SEED, images=images, identities=identities
-        )
-        kept = [_kept(p, model, images, labels, scores) for scores in [*maps.values(), control]]
-        parallel.progress(len(labels))
-        names = [f"{s.family}/{s.seed}" for s in sources] + ["control"]
-        return xr.Dataset({"probability": (("source", "image"), np.array(kept))}, coords={"source": names})
-
-    inputs = _inputs(study, net) | {"sources": [_inputs(study, s) for s in sources], "family": net.family}
-    inputs |= p.inputs("composite", "ranking", "fill", "transfer_percents", "transfer_control")
-    return study.store.dataset("shortcut_transfer", inputs, CODE, make)
-
-
-def _kept(p, model: vgg.VGG16, images: torch.Tensor, labels: np.ndarray, scores: torch.Tensor) -> np.ndarray:
-    curves = masking.curves(
-        model,
-        images.to(p.device),
-        scores.to(p.device),
-        p.transfer_percents,
-        filling=masking.fillings(images, p.fill, seed=narrow.SEED).to(p.device),
-        labels=torch.from_numpy(labels),
+    p, model, faces = s.p, network(s, net).to(s.p.device), narrow.part(s, "test")
+    images = vgg.normalise(torch.from_numpy(test_images(s, net.kind, "intact")))
+    scores = {
+        n.name: masking.rank(torch.from_numpy(probe(s, n).relevance.values), p.ranking)
+        for n in sources(p, net)
+    }
+    scores[CONTROL] = attribution.control(
+        p.transfer_control,
+        scores[net.name],
         seed=narrow.SEED,
-        modes=("keep",),
+        images=images,
+        identities=list(faces.identity.values),
     )
-    return curves.probability.sel(mode="keep").mean("percent").values
+    filling, labels = masking.fillings(images, p.fill, seed=narrow.SEED), torch.from_numpy(faces.label.values)
+    names = [*(n.name for n in nets(p, net.kind)), CONTROL]
+    probability = np.full((len(names), len(images)), np.nan)
+    for name, of_source in scores.items():
+        curves = masking.curves(
+            model,
+            images.to(p.device),
+            of_source.to(p.device),
+            p.transfer_percents,
+            filling=filling.to(p.device),
+            labels=labels,
+            seed=narrow.SEED,
+            modes=("keep",),
+        )
+        probability[names.index(name)] = curves.probability.sel(mode="keep").mean("percent").values
+    return xr.Dataset({"probability": (("source", "image"), probability)}, coords={"source": names})
 
 
-# ------------------------------------------------------------ what the probes say
+# ------------------------------------------------------------ tables
 
 
-def _of_kind(study: Study, kind: str) -> dict[str, pd.DataFrame]:
-    ours = nets(study.parameters, kind)
-    found = [probe(study, net).load() for net in ours]
-    families = list(dict.fromkeys(net.family for net in ours))
-    one = pd.DataFrame(
-        {"kind": kind, "strength": [net.strength for net in ours], "family": [n.family for n in ours]}
-    )
-    trained = one.assign(seed=[n.seed for n in ours], accuracy=[float(f.fitted) for f in found])
-    gain, own = _gains(study, ours)
-    rows = [*_image_probes(study, ours, found), *_transfer_probes(study, ours, gain)]
-    rows += _observer_probe(study, ours, found)
-    area = planted.region(test(study)[2], kind).mean()
-    return {
-        "accuracy": _accuracies(study, ours, found),
-        "probes": pd.DataFrame(rows).assign(kind=kind, area=area),
-        "methods": _by_method(study, ours, found).assign(kind=kind),
-        "transfer": _matrix(families, ours, gain, own).assign(kind=kind),
-        "training": trained,
+def tables(s: Study) -> dict[str, pd.DataFrame]:
+    """What the networks do and what the probes say.
+
+    Returns:
+        `accuracy`: kind, family, condition, accuracy, low, high. `probes`: kind, strength, probe, value, reference (the
+        same of the reference networks), difference, low, high, notices (the interval excludes 0), area (the region's
+        share of the image). `methods`: like `probes`, the probe "relevance" by each of `shortcut_methods` (named in
+        `probe`). `noticed`: kind, probe and, in text, the strengths noticed. `transfer`: kind, source, target
+        (families), transfer. `training`: kind, strength, family, seed, accuracy on training images.
+    """
+    every = [(net,) for kind in s.p.shortcut_kinds for net in nets(s.p, kind)]
+    probe.each(s, every)
+    transfer.each(s, every)
+    of_kinds = [_of_kind(s, kind) for kind in s.p.shortcut_kinds]
+    whole = {
+        name: pd.concat([tables[name] for tables in of_kinds], ignore_index=True) for name in of_kinds[0]
     }
+    return whole | {"noticed": _noticed(whole["probes"])}
 
 
-def _accuracies(study: Study, ours: list[Net], found: list[xr.Dataset]) -> pd.DataFrame:
-    rows = []
-    for family in dict.fromkeys(net.family for net in ours):
-        chosen = [f for f, net in zip(found, ours, strict=True) if net.family == family]
-        for condition in CONDITIONS:
-            values = np.array([f.correct.sel(condition=condition).values for f in chosen], dtype=float)
-            estimate = inference.mean(values, test(study)[3], [family] * len(values), n=DRAWS)
-            low, high = estimate.interval(study.parameters.confidence)
-            row = {"kind": ours[0].kind, "family": family, "condition": condition}
-            rows.append(row | {"accuracy": float(estimate.value), "low": float(low), "high": float(high)})
-    return pd.DataFrame(rows)
-
-
-def _image_probes(study: Study, ours: list[Net], found: list[xr.Dataset]) -> list[dict]:
-    correct = np.array([f.correct.values for f in found], dtype=float)
-    intact, _, reversed_, filled = (correct[:, CONDITIONS.index(c)] for c in CONDITIONS)
-    values = {
-        "reliance": intact - reversed_,
-        "accuracy": intact,
-        "relevance": np.array([f["share"].values for f in found]),
-        "region": intact - filled,
-        "masking": intact - np.array([f.masked.values for f in found]),
+def _of_kind(s: Study, kind: str) -> dict[str, pd.DataFrame]:
+    networks = nets(s.p, kind)
+    jobs = [(net,) for net in networks]
+    probed, gain = probe.all(s, jobs, "network"), _gain(transfer.all(s, jobs, "network"))
+    probes = [
+        *_image_probes(s, networks, probed),
+        *_transfer_probes(s, networks, gain),
+        *_observer_probe(s, networks, probed.features.values),
+    ]
+    each = [
+        {"strength": n.strength, "family": n.family, "seed": n.seed, "accuracy": float(fitted)}
+        for n, fitted in zip(networks, probed.fitted.values, strict=True)
+    ]
+    area = planted.region(background(narrow.part(s, "test")), kind).mean()
+    rows = {
+        "accuracy": _accuracies(s, networks, probed),
+        "probes": [row | {"area": area} for row in probes],
+        "methods": _by_method(s, networks, probed),
+        "transfer": _matrix(networks, gain),
+        "training": each,
     }
-    strata, tested, each = [net.family for net in ours], _tested(ours), _means(ours)
+    return {name: pd.DataFrame(table).assign(kind=kind) for name, table in rows.items()}
+
+
+def _families(networks: list[Net]) -> dict[str, np.ndarray]:
+    """Which networks `(M,)` bool each family has, the reference first."""
+    family = np.array([net.family for net in networks])
+    return {name: family == name for name in dict.fromkeys(net.family for net in networks)}
+
+
+def _people(s: Study) -> np.ndarray:
+    return narrow.part(s, "test").identity.values
+
+
+def _accuracies(s: Study, networks: list[Net], probed: xr.Dataset) -> list[dict]:
     rows = []
-    for name, value in values.items():
-        levels = each @ value.mean(1)
-        estimate = inference.mean(value, test(study)[3], strata, contrast=each[1:] - each[0], n=DRAWS)
-        rows += _rows(study, name, tested, levels, estimate)
+    for (family, members), condition in product(_families(networks).items(), CONDITIONS):
+        values = probed.correct.sel(condition=condition).values[members].astype(float)
+        row = narrow.mean_row(s, values, _people(s), "accuracy")
+        rows.append({"family": family, "condition": condition} | row)
     return rows
 
 
-def _by_method(study: Study, ours: list[Net], found: list[xr.Dataset]) -> pd.DataFrame:
-    strata, contrast = [net.family for net in ours], _means(ours)
+def _image_probes(s: Study, networks: list[Net], probed: xr.Dataset) -> list[dict]:
+    intact, _, turned, filled = (probed.correct.sel(condition=c).values.astype(float) for c in CONDITIONS)
+    values = {
+        "reliance": intact - turned,
+        "accuracy": intact,
+        "relevance": probed.share.values,
+        "region": intact - filled,
+        "masking": intact - probed.masked.values,
+    }
+    return [row for name, v in values.items() for row in _compared(s, name, networks, v, _people(s))]
+
+
+def _by_method(s: Study, networks: list[Net], probed: xr.Dataset) -> list[dict]:
+    one = slice(None, None, narrow.VIEWS)
     rows = []
-    for method in study.parameters.shortcut_methods:
-        values = np.array([f.shares.sel({"method": method}).values[:: narrow.VIEWS] for f in found])
-        people = test(study)[3][:: narrow.VIEWS]
-        estimate = inference.mean(values, people, strata, contrast=contrast[1:] - contrast[0], n=DRAWS)
-        rows += _rows(study, method, _tested(ours), contrast @ values.mean(1), estimate)
-    return pd.DataFrame(rows)
+    for method in s.p.shortcut_methods:
+        values = probed.shares.sel({"method": method}).values[:, one]
+        rows += _compared(s, method, networks, values, _people(s)[one])
+    return rows
 
 
-def _means(ours: list[Net]) -> np.ndarray:
-    """Weights `(families, M)` of the mean over each family's networks; the reference first."""
-    family = np.array([net.family for net in ours])
-    each = np.array([family == name for name in [REFERENCE, *_tested(ours)]], dtype=float)
-    return each / each.sum(1, keepdims=True)
-
-
-def _tested(ours: list[Net]) -> list[str]:
-    return list(dict.fromkeys(net.family for net in ours if net.family != REFERENCE))
+def _compared(s: Study, name: str, networks: list[Net], values: np.ndarray, people: np.ndarray) -> list[dict]:
+    """Rows of `probes`: the mean of `values (network, image)` of each strength against that of the reference."""
+    strata = [net.family for net in networks]
+    means = np.array([members / members.sum() for members in _families(networks).values()])
+    estimate = inference.mean(values, people, strata, contrast=means[1:] - means[0], n=inference.QUICK_DRAWS)
+    return _rows(s, name, networks, means @ values.mean(1), estimate)
 
 
 def _rows(
-    study: Study, name: str, tested: list[str], levels: np.ndarray, estimate: inference.Estimate
+    s: Study, name: str, networks: list[Net], levels: np.ndarray, estimate: inference.Estimate
 ) -> list[dict]:
-    low, high = estimate.interval(study.parameters.confidence)
-    return [
-        {
-            "strength": float(family),
-            "probe": name,
-            "value": levels[k + 1],
-            "reference": levels[0],
-            "difference": estimate.value[k],
-            "low": low[k],
-            "high": high[k],
-            "notices": bool(low[k] > 0 or high[k] < 0),
-        }
-        for k, family in enumerate(tested)
-    ]
-
-
-def _gains(study: Study, ours: list[Net]) -> tuple[np.ndarray, np.ndarray]:
-    """Gain over the control `(source, target, image)`, 0 where not computed; of own maps `(target, image)`."""
-    names = [f"{net.family}/{net.seed}" for net in ours]
-    found = [transfer(study, net).probability.load() for net in ours]
-    gain = np.zeros((len(ours), len(ours), found[0].sizes["image"]))
-    for target, values in enumerate(found):
-        above = values - values.sel(source="control")
-        for source in set(values.source.values) - {"control"}:
-            gain[names.index(source), target] = above.sel(source=source)
-    own = np.arange(len(ours))
-    return gain, gain[own, own]
-
-
-def _pairs(ours: list[Net], sources: str, targets: str) -> np.ndarray:
-    """Pairs `(M, M)` of different networks of two families, as 0 and 1."""
-    family = np.array([net.family for net in ours])
-    return ((family == sources)[:, None] & (family == targets)[None] & ~np.eye(len(ours), dtype=bool)).astype(
-        float
-    )
-
-
-def _transfer_probes(study: Study, ours: list[Net], gain: np.ndarray) -> list[dict]:
-    """Gains over the control, in probability: a quotient of two small gains would have no useful interval."""
-    strata, tested = [net.family for net in ours], _tested(ours)
-    n, rows = gain.shape[-1], []
-    for name in ("to clean", "from clean"):
-        families = [REFERENCE, *tested]
-        ends = [(f, REFERENCE) if name == "to clean" else (REFERENCE, f) for f in families]
-        masks = np.array([_pairs(ours, *pair) for pair in ends])
-
-        def change(w: np.ndarray, v: np.ndarray, masks: np.ndarray = masks) -> np.ndarray:
-            values = transfer_.pair_means(gain, masks, w, v)
-            return values[:, 1:] - values[:, :1]
-
-        levels = transfer_.pair_means(gain, masks, np.full((1, n), 1 / n), np.ones((1, len(ours))))[0]
-        estimate = inference.infer(change, test(study)[3], strata, n=DRAWS, pairs=True)
-        rows += _rows(study, name, tested, levels, estimate)
+    """Rows of `probes` from the `levels` of every family, the reference first, and their differences from it."""
+    rows = []
+    for k, family in enumerate(list(_families(networks))[1:]):
+        row = {"strength": float(family), "probe": name, "value": levels[k + 1], "reference": levels[0]}
+        row |= estimate[k].row("difference", s.p.confidence)
+        rows.append(row | {"notices": row["low"] > 0 or row["high"] < 0})
     return rows
 
 
-def _matrix(families: list[str], ours: list[Net], gain: np.ndarray, own: np.ndarray) -> pd.DataFrame:
+def _gain(transferred: xr.Dataset) -> np.ndarray:
+    """Gain over the control mask `(source, target, image)`, 0 where it was not computed."""
+    values = transferred.probability.transpose("source", "network", "image").fillna(0.0)
+    return (values - values.sel(source=CONTROL)).values[:-1]
+
+
+def _pairs(networks: list[Net], source: str, target: str) -> np.ndarray:
+    """Pairs `(M, M)` bool of different networks of two families."""
+    families = _families(networks)
+    return np.outer(families[source], families[target]) & ~np.eye(len(networks), dtype=bool)
+
+
+def _transfer_probes(s: Study, networks: list[Net], gain: np.ndarray) -> list[dict]:
+    """Gains over the control, in probability: a quotient of two small gains would have no useful interval."""
+    strata, images = [net.family for net in networks], gain.shape[-1]
     rows = []
-    for source in families:
-        for target in families:
-            pairs = _pairs(ours, source, target).astype(bool)
-            if REFERENCE in (source, target):
-                scale = np.broadcast_to(own.mean(-1), pairs.shape)[pairs].mean()
-                value = gain.mean(-1)[pairs].mean() / scale
-                rows.append({"source": source, "target": target, "transfer": value})
-    return pd.DataFrame(rows)
+    for name in ("to clean", "from clean"):
+        ends = [(f, REFERENCE) if name == "to clean" else (REFERENCE, f) for f in _families(networks)]
+        masks = np.array([_pairs(networks, *pair) for pair in ends], dtype=float)
+
+        def change(w: np.ndarray, v: np.ndarray, masks: np.ndarray = masks) -> np.ndarray:
+            values = pairwise.pair_means(gain, masks, w, v)
+            return values[:, 1:] - values[:, :1]
+
+        equal = np.full((1, images), 1 / images), np.ones((1, len(networks)))
+        levels = pairwise.pair_means(gain, masks, *equal)[0]
+        estimate = inference.infer(change, _people(s), strata, n=inference.QUICK_DRAWS, pairs=True)
+        rows += _rows(s, name, networks, levels, estimate)
+    return rows
 
 
-def _observer_probe(study: Study, ours: list[Net], found: list[xr.Dataset]) -> list[dict]:
+def _matrix(networks: list[Net], gain: np.ndarray) -> list[dict]:
+    mean = gain.mean(-1)
+    scale = np.broadcast_to(np.diag(mean), mean.shape)
+    rows = []
+    for source, target in product(_families(networks), repeat=2):
+        if REFERENCE in (source, target):
+            pairs = _pairs(networks, source, target)
+            value = mean[pairs].mean() / scale[pairs].mean()
+            rows.append({"source": source, "target": target, "transfer": value})
+    return rows
+
+
+def _observer_probe(s: Study, networks: list[Net], hidden: np.ndarray) -> list[dict]:
     """Rank correlation of the networks' dissimilarities (features of intact images) with simulated observers'.
 
-    The error has two parts: people, from the bootstrap over them, and seeds, from their spread within families.
+    `hidden` `(network, image, feature)`. The error has two parts: people, from the bootstrap over them, and seeds,
+    from their spread within families.
     """
-    p, identities = study.parameters, test(study)[3]
-    names = list(dict.fromkeys(identities))[: p.rated_identities]
-    chosen = np.isin(identities, names)
-    rdms = [
-        features.model_rdm(f.features.values[chosen], identities[chosen], model=f"{net.family}/{net.seed}")
-        for f, net in zip(found, ours, strict=True)
-    ]
-    faces = narrow.faces(p, study.store)
-    factors = pd.DataFrame(
-        faces.factors.values, index=faces.identity.values, columns=faces.factor.values
-    ).loc[names]
-    people = observers.simulate_observers(
-        factors[~factors.index.duplicated()],
-        OBSERVER_WEIGHTS,
-        raters=p.raters,
-        noise=p.observer_noise,
-        seed=p.stimulus_seed,
-    )
+    p, faces = s.p, narrow.part(s, "test")
+    names = list(dict.fromkeys(faces.identity.values))[: p.rated_identities]
+    chosen = np.flatnonzero(np.isin(faces.identity.values, names))
+    faces = faces.isel(image=chosen)
+    rdms = [rsa.model_rdm(of_net[chosen], faces.identity.values) for of_net in hidden]
+    factors, options = observers.factors(faces), {"raters": p.raters, "noise": p.observer_noise}
+    people = observers.simulate_observers(factors, OBSERVER_WEIGHTS, seed=p.stimulus_seed, **options)
     result = rsa.compare(
-        *matrices.match(matrices.stack(rdms), people),
-        draws=DRAWS,
+        *rsa.match(rsa.stack(rdms), people),
+        draws=inference.QUICK_DRAWS,
         permutations=100,
         seed=p.stimulus_seed,
     )
-    single, family = result.table["estimate"].to_numpy(), np.array([net.family for net in ours])
+    single, members = result.table["estimate"].to_numpy(), list(_families(networks).values())
     draws = result.draws[np.isfinite(result.draws).all(1)]
-    of = {name: family == name for name in [REFERENCE, *_tested(ours)]}
-    levels = np.array([single[m].mean() for m in of.values()])
-    by_people = np.array([draws[:, m].mean(1) for m in of.values()])
-    by_seed = np.array([single[m].var(ddof=1) / m.sum() for m in of.values()])
+    levels = np.array([single[m].mean() for m in members])
+    by_people = np.array([draws[:, m].mean(1) for m in members])
+    by_seed = np.array([single[m].var(ddof=1) / m.sum() for m in members])
     parts = np.array([np.var(by_people[1:] - by_people[0], axis=1, ddof=1), by_seed[1:] + by_seed[0]])
     df = np.array([[len(names) - 1.0], [2.0 * (p.shortcut_seeds - 1)]]) * np.ones_like(parts)
     estimate = inference.Estimate(levels[1:] - levels[0], np.diag(parts.sum(0)), parts, df)
-    return _rows(study, "observers", _tested(ours), levels, estimate)
+    return _rows(s, "observers", networks, levels, estimate)
 
 
 def _noticed(probes: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for (kind, name), found in probes.groupby(["kind", "probe"], sort=False):
-        strengths = found.strength[found.notices & (found.strength > NEUTRAL)]
-        false = found.notices[found.strength == NEUTRAL]
+    for (kind, name), tried in probes.groupby(["kind", "probe"], sort=False):
+        real, false = tried[tried.strength > NEUTRAL], tried.notices[tried.strength == NEUTRAL]
         rows.append(
             {
                 "kind": kind,
                 "probe": name,
-                "noticed at": ", ".join(f"{s:g}" for s in strengths) or "none",
-                "tried": ", ".join(f"{s:g}" for s in found.strength if s > NEUTRAL),
+                "noticed at": ", ".join(f"{s:g}" for s in real.strength[real.notices]) or "none",
+                "tried": ", ".join(f"{s:g}" for s in real.strength),
                 "false alarm": "not tried" if false.empty else "yes" if false.any() else "no",
             }
         )
