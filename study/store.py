@@ -148,7 +148,7 @@ def _read_file(path: Path) -> Any:
         case ".zarr":
             return read(path)
         case ".csv":
-            return pd.read_csv(path, float_precision="round_trip")
+            return pd.read_csv(path)
         case ".safetensors":
             return weights.load(path)
         case _:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from study import claims
-from study.claims import Claim, Part, Region, combined
+from study.verdicts import Part, Region, answer, combined
 
 INF = math.inf
 
@@ -52,12 +52,18 @@ def part(low, high, region):
     return Part(f"{low}..{high}", (low + high) / 2, low, high, 0.5, 10, 1.0, region.verdict(low, high))
 
 
-def record(region, intervals, need="all"):
-    definition = Claim("C0", "t", "s", "d", "u", "models", "o", None, need)
-    return claims._record(definition, region, [part(*i, region) for i in intervals])
+@pytest.fixture
+def record(monkeypatch):
+    def of(region, intervals, need="all"):
+        result = answer(region, [part(*i, region) for i in intervals])
+        monkeypatch.setitem(claims.STEPS, "C1", lambda _: result)
+        monkeypatch.setattr(claims, "words", lambda: {"C1": {"title": "t", "need": need}})
+        return claims.claim(None, "C1")
+
+    return of
 
 
-def test_numbers_at_the_top_are_of_the_part_that_decides():
+def test_numbers_at_the_top_are_of_the_part_that_decides(record):
     region = Region(low=0)
     assert record(region, [(0.5, 0.9), (0.1, 0.3)])["part"] == "0.1..0.3"  # all hold: the weakest
     assert (
@@ -71,12 +77,24 @@ def test_numbers_at_the_top_are_of_the_part_that_decides():
 
 
 def test_the_eight_claims_are_complete():
-    assert [c.id for c in claims.CLAIMS] == [f"C{k}" for k in range(1, 9)]
-    for c in claims.CLAIMS:
-        assert c.statement and c.statistic and c.unit and c.original
+    words = claims.words()
+    assert list(words) == list(claims.STEPS) == [f"C{k}" for k in range(1, 9)]
+    kinds = {"title", "statement", "statistic", "unit", "section", "original", "need", "reported", "counted"}
+    assert all(
+        set(said) == kinds and all(v not in ("", None) for v in said.values()) for said in words.values()
+    )
 
 
-def test_a_claim_with_nothing_to_test_is_inconclusive():
+def test_all_claims_have_a_verdict(tiny):
+    ledger = claims.ledger(tiny)
+    assert [record["id"] for record in ledger] == [f"C{k}" for k in range(1, 9)]
+    needed = {"id", "statement", "statistic", "estimate", "ci_low", "ci_high", "p", "n", "verdict", "section"}
+    for record in ledger:
+        assert needed <= set(record)
+        assert record["verdict"] in {"supported", "contradicted", "inconclusive"}
+
+
+def test_a_claim_with_nothing_to_test_is_inconclusive(record):
     empty = record(Region(low=0), [])
     assert empty["verdict"] == "inconclusive" and math.isnan(empty["estimate"])
     assert "no pair of networks" in empty["part"]

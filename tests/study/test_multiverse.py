@@ -2,13 +2,11 @@
 
 import pandas as pd
 import pytest
-from test_study import TINY
+from tiny_study import tiny_study
 
 from report import prose
-from study import Study, archive, certainty, claims, multiverse
-from study import parameters as params
-from study.parameters import ParameterError
-from study.store import Store
+from study import certainty, claims, multiverse, stimuli, stored
+from study.settings import ParameterError
 
 CHOICES = {
     "measure": ["accuracy", "probability"],
@@ -18,9 +16,9 @@ CHOICES = {
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    changes = TINY | {"multiverse": CHOICES, "multiverse_resamples": 150, "calibration_experiments": 20}
-    return Study(params.load("smoke", **changes), tmp_path_factory.mktemp("store"))
+def tiny(root):
+    changes = {"multiverse": CHOICES, "multiverse_resamples": 150, "calibration_experiments": 20}
+    return tiny_study(root, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -38,26 +36,18 @@ def test_every_claim_is_recomputed_under_the_choices_it_depends_on(table):
 
 
 def test_the_default_analysis_is_the_ledgers(tiny, table):
-    ours = table[table.is_default].set_index("claim")
+    default = table[table.is_default].set_index("claim")
     for record in claims.ledger(tiny):
         for name in ("estimate", "ci_low", "ci_high"):
-            assert ours[name][record["id"]] == pytest.approx(record[name], nan_ok=True)
-        assert ours.verdict[record["id"]] == record["verdict"]
+            assert default[name][record["id"]] == pytest.approx(record[name], nan_ok=True)
+        assert default.verdict[record["id"]] == record["verdict"]
 
 
-def test_images_are_read_once_however_many_analyses_there_are(tiny, table, monkeypatch):
-    store = Store(tiny.store.root)
-    read, whole = [], store.dataset
-    monkeypatch.setattr(store, "dataset", lambda kind, *rest: read.append(kind) or whole(kind, *rest))
-    multiverse._analyses(Study(tiny.parameters, store))  # what it needs is stored: it only collects
-    # Once for the study, once for each of the two sets of masks.
-    assert len(table) == 30
-    assert read.count("faces") <= 3 and read.count("pretraining_set") <= 3 * len(tiny.parameters.pretrainings)
-
-
-def test_analyses_are_made_once(tiny, table, monkeypatch):
-    monkeypatch.setattr(claims, "claim", lambda *_: pytest.fail("computed again"))
-    pd.testing.assert_frame_equal(multiverse.analyses(Study(tiny.parameters, tiny.store.root)), table)
+def test_analyses_are_made_once_and_then_read_no_images(tiny, table, monkeypatch):
+    monkeypatch.setattr(stimuli.faces, "function", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(multiverse, "decide", lambda *_: pytest.fail("decided again"))
+    monkeypatch.setattr(stimuli, "faces", lambda *_: pytest.fail("images were read"))
+    pd.testing.assert_frame_equal(multiverse.analyses(tiny.but()), table)
 
 
 def test_the_ledger_tells_how_far_each_verdict_holds(tiny):
@@ -83,15 +73,13 @@ def test_robustness_counts_verdicts_and_names_what_flips_them():
 
 
 def test_a_stored_multiverse_counts_for_its_own_study_only(tiny, table, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "FOLDER", tmp_path)
-    assert multiverse.stored(tiny) is None
-    archive.keep("multiverse", {"analyses": table}, tiny.parameters, multiverse.CODE, 60)
-    smaller = Study(tiny.parameters.model_copy(update={"multiverse": {}, "profile": "other"}), tiny.store)
-    kept = multiverse.stored(smaller)
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    assert multiverse.of_this_study(tiny) is None
+    stored.store(tiny, "multiverse")
+    kept = multiverse.of_this_study(tiny.but(multiverse={}, profile="other", evidence_seeds=9))
     assert kept is not None and len(kept.tables["analyses"]) == len(table)
     assert multiverse.robustness(kept.tables["analyses"]) == multiverse.robustness(table)
-    other = Study(tiny.parameters.model_copy(update={"finetuning_rate": 0.5}), tiny.store)
-    assert multiverse.stored(other) is None
+    assert multiverse.of_this_study(tiny.but(finetuning_rate=0.5)) is None
 
 
 @pytest.mark.parametrize(
@@ -99,15 +87,7 @@ def test_a_stored_multiverse_counts_for_its_own_study_only(tiny, table, tmp_path
 )
 def test_bad_choices_are_named(bad):
     with pytest.raises(ParameterError, match="multiverse"):
-        params.load("smoke", multiverse=bad)
-
-
-@pytest.mark.parametrize("half", ["few", "many"])
-def test_the_range_of_percents_changes_what_counts(tiny, half):
-    part = Study(tiny.parameters.model_copy(update={"percent_range": half}), tiny.store)
-    whole = claims.gains_over_controls(tiny, tiny.curves(), "relevance", ("random",))
-    ours = claims.gains_over_controls(part, tiny.curves(), "relevance", ("random",))
-    assert abs(ours["keep", "random"] - whole["keep", "random"]).max() > 0
+        tiny_study(None, multiverse=bad)
 
 
 def test_simulated_studies_come_as_tables(tiny):
