@@ -1,7 +1,7 @@
 """Every ranking of pixels behind one call: LRP, other attribution methods, and the controls a map must beat."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,8 +16,12 @@ METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "guided_backp
 # They tell what a change of the pixel would do, whichever way: their sign is no vote for or against the class, so they
 # are read by their magnitude wherever maps are read.
 UNSIGNED = ("gradient", "guided_backprop")
+CONTROLS = ("random", "blobs", "centre", "least", "other_image", "average", "edges")
+FROM_MAPS = ("blobs", "least", "other_image", "average")  # the other controls know nothing of the network
 STEPS = 32  # from 0 to the image, of integrated gradients
 BATCH = 16  # images, or perturbed images, that go through the network at once
+
+Bound = float | Sequence[float] | None
 
 
 def reading(method: str, signed: str) -> str:
@@ -31,14 +35,14 @@ def scores(
     targets: Tensor,
     names: Sequence[str],
     *,
-    by: str | Sequence[str],
+    by: str,
     seed: int,
     composite: str = "epsilon_plus",
     own: Tensor | None = None,
-    identities: Sequence[str] | None = None,
+    identities: Sequence[str] | np.ndarray | None = None,
     untrained: nn.Module | None = None,
-    low=None,
-    high=None,
+    low: Bound = None,
+    high: Bound = None,
 ) -> dict[str, Tensor]:
     """What each of `names` ranks pixels by: scores `(N, H, W)` float32 on the CPU, higher is more important.
 
@@ -47,8 +51,7 @@ def scores(
         images: `(N, C, H, W)` as the network takes them; targets: `(N,)` the classes explained.
         names: of COMPOSITES, METHODS and CONTROLS; "relevance" (the model's own maps); "random_weights" (maps of the
             network `untrained`: Adebayo et al. 2018, arXiv:1810.03292).
-        by: how relevance is read (see `masking.rank`); UNSIGNED methods are always read by magnitude. Several give
-            `(R, N, H, W)` from one explanation.
+        by: how relevance is read (see `masking.rank`); UNSIGNED methods are always read by magnitude.
         seed: of the controls.
         composite: the method of "relevance" and "random_weights".
         own: the model's maps `(N, H, W)` by `composite`, where they are known; else they are made when needed.
@@ -59,43 +62,36 @@ def scores(
     scores below 0. ValueError for an unknown name, for "random_weights" without `untrained`, and as in `attribute`
     and `control`.
     """
-    readings = [by] if isinstance(by, str) else list(by)
-    shown = images.cpu()
-
-    def attributed(network: nn.Module, method: str) -> Tensor:
-        return attribute(network, images, targets, method, low=low, high=high)
-
+    shown, result = images.cpu(), {}
+    networks = {"random_weights": untrained}
     if own is None and {"relevance", composite, *FROM_MAPS} & set(names):
-        own = attributed(model, composite)
-    found = {}
+        own = attribute(model, images, targets, composite, low=low, high=high)
     for name in names:
         method = composite if name in ("relevance", "random_weights") else name
         if name in CONTROLS:
-            maps = shown[:, 0] if own is None else own
-            ranked = [masking.rank(maps, reading(composite, each)) for each in readings]
-            of = [control(name, r, seed=seed, images=shown, identities=identities) for r in ranked]
-        else:
-            if name == "random_weights":
-                if untrained is None:
-                    raise ValueError("'random_weights' needs the network `untrained`")
-                maps = attributed(untrained, method)
-            else:
-                maps = own if own is not None and method == composite else attributed(model, method)
-            of = [masking.rank(maps, reading(method, each)) for each in readings]
-        found[name] = of[0] if isinstance(by, str) else torch.stack(of)
-    return found
+            ranked = masking.rank(shown[:, 0] if own is None else own, reading(composite, by))
+            result[name] = control(name, ranked, seed=seed, images=shown, identities=identities)
+            continue
+        network, maps = networks.get(name, model), own
+        if network is None:
+            raise ValueError("'random_weights' needs the network `untrained`")
+        if maps is None or name not in ("relevance", composite):
+            maps = attribute(network, images, targets, method, low=low, high=high)
+        result[name] = masking.rank(maps, reading(method, by))
+    return result
 
 
 # ------------------------------------------------------------ attribution methods
 
 
 def attribute(
-    model: nn.Module, images: Tensor, targets: Tensor, method: str, *, low=None, high=None
+    model: nn.Module, images: Tensor, targets: Tensor, method: str, *, low: Bound = None, high: Bound = None
 ) -> Tensor:
     """Maps `(N, H, W)` float32 on the CPU, channels summed, of the target's logit.
 
     Args:
-        model: a network in evaluation mode; it is left as it was. images: `(N, C, H, W)`; targets: `(N,)` classes.
+        model: a network in evaluation mode; it is left as it was.
+        images: `(N, C, H, W)`; targets: `(N,)` classes, on the same device.
         method: one of COMPOSITES (LRP), or of METHODS: "gradient" (Simonyan et al. 2014, arXiv:1312.6034),
             "input_x_gradient" (Shrikumar et al. 2016, arXiv:1605.01713), "integrated_gradients" (Sundararajan et al.
             2017, arXiv:1703.01365, from 0), "guided_backprop" (Springenberg et al. 2015, arXiv:1412.6806),
@@ -107,18 +103,13 @@ def attribute(
     a network or targets that do not fit.
     """
     if method in METHODS:
-        parameters = {p: p.requires_grad for p in model.parameters()}
-        model.requires_grad_(False)
-        try:
-            batches = zip(images.split(BATCH), targets.split(BATCH), strict=True)
-            return torch.cat([_captum(model, x, t, method) for x, t in batches])
-        finally:
-            for parameter, required in parameters.items():
-                parameter.requires_grad_(required)
+        batches = zip(images.split(BATCH), targets.split(BATCH), strict=True)
+        return torch.cat([_captum(model, x, t, method) for x, t in batches]).sum(1).float().cpu()
     if method not in COMPOSITES:
         raise ValueError(f"method {method!r} is unknown; choose from {', '.join((*COMPOSITES, *METHODS))}")
-    bounds = {"low": low, "high": high} if method == "epsilon_gamma_box" else {}
-    return lrp.LRP(model, method, **bounds).explain(images, targets).relevance.sum(1).float().cpu()
+    low, high = (low, high) if method == "epsilon_gamma_box" else (None, None)
+    maps = lrp.relevance(model, images, targets, method, low=low, high=high)
+    return maps.sum(1).float().cpu()
 
 
 def _captum(model: nn.Module, images: Tensor, targets: Tensor, method: str) -> Tensor:
@@ -145,7 +136,7 @@ def _captum(model: nn.Module, images: Tensor, targets: Tensor, method: str) -> T
                 sliding_window_shapes=(channels, side, side),
                 strides=(channels, stride, stride),
             )
-    return maps.detach().sum(1).float().cpu()
+    return maps.detach()
 
 
 # ------------------------------------------------------------ controls
@@ -157,7 +148,7 @@ def control(
     *,
     seed: int,
     images: Tensor | None = None,
-    identities: Sequence[str] | None = None,
+    identities: Sequence[str] | np.ndarray | None = None,
 ) -> Tensor:
     """A ranking `(N, H, W)` float32 that relevance must beat, for the relevance `scores` `(N, H, W)` of N images.
 
@@ -170,65 +161,40 @@ def control(
     - `average`: the mean map of all other images (leave-one-out, each map scaled to unit absolute sum).
     - `edges`: the Sobel gradient magnitude of the mean over channels of `images` `(N, C, H, W)`.
 
-    ValueError for another name, "edges" without images, and a single image where others are needed. All on the CPU.
+    All on the CPU. ValueError for another name, "edges" without images, and a single image where others are needed.
     """
-    if name not in CONTROLS:
-        raise ValueError(f"unknown control {name!r}; choose one of {', '.join(CONTROLS)}")
-    return CONTROLS[name](scores.float(), seed=seed, images=images, identities=identities)
+    scores = scores.float()
+    noise = torch.rand(scores.shape, generator=torch.Generator().manual_seed(seed))
+    match name:
+        case "random":
+            return noise
+        case "blobs":
+            # Phases of a real noise image are Hermitian, so the result is real without losing amplitude anywhere.
+            phases = torch.fft.rfft2(noise - 0.5)
+            phases = phases / phases.abs().clamp(min=1e-12)
+            return torch.fft.irfft2(torch.fft.rfft2(scores).abs() * phases, s=scores.shape[-2:])
+        case "centre":
+            y, x = (torch.arange(side) - (side - 1) / 2 for side in scores.shape[-2:])
+            distance = y[:, None] ** 2 + x[None, :] ** 2
+            return (distance.max() - distance).expand_as(scores)  # `masking.select` orders ties at random
+        case "least":
+            return -scores
+        case "other_image":
+            return scores[torch.from_numpy(derangement(len(scores), seed, identities))]
+        case "average":
+            if len(scores) < 2:
+                raise ValueError("the average of the other images' maps needs at least 2 images")
+            maps = scores.double()
+            maps = maps / maps.abs().sum((1, 2), keepdim=True).clamp(min=1e-30)
+            return ((maps.sum(0) - maps) / (len(maps) - 1)).float()
+        case "edges":
+            if images is None:
+                raise ValueError("the control 'edges' needs the images")
+            return torch.stack([torch.from_numpy(sobel(grey)) for grey in images.float().mean(1).numpy()])
+    raise ValueError(f"unknown control {name!r}; choose one of {', '.join(CONTROLS)}")
 
 
-def _random(scores: Tensor, *, seed: int, **_) -> Tensor:
-    return torch.rand(scores.shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _blobs(scores: Tensor, *, seed: int, **_) -> Tensor:
-    # Phases of a real noise image are Hermitian, so the result is real without losing amplitude anywhere.
-    phases = torch.fft.rfft2(_random(scores, seed=seed) - 0.5)
-    phases = phases / phases.abs().clamp(min=1e-12)
-    return torch.fft.irfft2(torch.fft.rfft2(scores).abs() * phases, s=scores.shape[-2:])
-
-
-def _centre(scores: Tensor, **_) -> Tensor:
-    y, x = (torch.arange(side) - (side - 1) / 2 for side in scores.shape[-2:])
-    distance = y[:, None] ** 2 + x[None, :] ** 2
-    return (distance.max() - distance).expand_as(scores)  # `masking.select` orders ties at random
-
-
-def _least(scores: Tensor, **_) -> Tensor:
-    return -scores
-
-
-def _other_image(scores: Tensor, *, seed: int, identities: Sequence[str] | None, **_) -> Tensor:
-    return scores[torch.from_numpy(derangement(len(scores), seed, identities))]
-
-
-def _average(scores: Tensor, **_) -> Tensor:
-    if len(scores) < 2:
-        raise ValueError("the average of the other images' maps needs at least 2 images")
-    maps = scores.double()
-    maps = maps / maps.abs().sum((1, 2), keepdim=True).clamp(min=1e-30)
-    return ((maps.sum(0) - maps) / (len(maps) - 1)).float()
-
-
-def _edges(scores: Tensor, *, images: Tensor | None, **_) -> Tensor:
-    if images is None:
-        raise ValueError("the control 'edges' needs the images")
-    return torch.stack([torch.from_numpy(sobel(grey)) for grey in images.float().mean(1).numpy()])
-
-
-CONTROLS: dict[str, Callable[..., Tensor]] = {
-    "random": _random,
-    "blobs": _blobs,
-    "centre": _centre,
-    "least": _least,
-    "other_image": _other_image,
-    "average": _average,
-    "edges": _edges,
-}
-FROM_MAPS = ("blobs", "least", "other_image", "average")  # the other controls know nothing of the network
-
-
-def derangement(n: int, seed: int, identities: Sequence[str] | None = None) -> np.ndarray:
+def derangement(n: int, seed: int, identities: Sequence[str] | np.ndarray | None = None) -> np.ndarray:
     """A random permutation `(n,)` int64 without fixed points, and if possible to another identity.
 
     Possible means that no identity has more than half of the items; otherwise as few as can be stay with their own.

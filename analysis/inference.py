@@ -19,40 +19,25 @@ QUICK_DRAWS = 500  # bootstrap resamples for the many intervals of figures
 SPREADS = (
     2000  # values that stand for the uncertain standard error; stratified: quantiles are good to 3 digits
 )
+CROSSED = 200  # draws of people with each unit left out
 PAIRS = 100  # of models, at most, left out together
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def image_weights(groups: Sequence, n: int, seed: int, *, within: bool = False) -> np.ndarray:
+def image_weights(groups: Sequence, n: int, seed: int) -> np.ndarray:
     """Bootstrap weights `(n, N)` float64 of N images: identities drawn with replacement; rows sum to 1.
 
-    `groups` `(N,)` names each image's identity. An identity drawn twice counts twice with all its images. With
-    `within`, the images of a drawn identity are drawn again with replacement; this counts the variance between images
-    twice, because identity means vary with it already (Davison & Hinkley 1997, section 3.8). ValueError for fewer
-    than 2 identities.
+    `groups` `(N,)` names each image's identity. An identity drawn twice counts twice with all its images. ValueError
+    for fewer than 2 identities.
     """
-    labels, sizes = _coded(groups)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=n)
-    counts = drawn[:, labels].astype(float)
-    if within:
-        for group, size in enumerate(sizes):
-            counts[:, labels == group] = rng.multinomial(drawn[:, group] * size, np.full(size, 1 / size))
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+    people = codes.max() + 1
+    if people < 2:
+        raise ValueError("an interval needs at least 2 identities")
+    drawn = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=n)
+    counts = drawn[:, codes].astype(float)
     return counts / counts.sum(1, keepdims=True)
-
-
-def model_weights(strata: Sequence, n: int, seed: int) -> np.ndarray:
-    """Bootstrap weights `(n, M)` float64 of M models, of mean 1 in every stratum `(M,)`: models drawn within strata.
-
-    ValueError for a stratum with one model, whose variation cannot be known.
-    """
-    rng = np.random.default_rng(seed)
-    weights = np.empty((n, len(strata)))
-    for members in _members(strata, None):
-        drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=n)
-        weights[:, np.concatenate(members)] = drawn
-    return weights
 
 
 def leave_one_out(strata: Sequence, units: Sequence | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -94,14 +79,9 @@ class Estimate:
     parts: np.ndarray
     df: np.ndarray
 
-    def __getitem__(self, k: int) -> "Estimate":
-        """The k-th of K estimates."""
-        return Estimate(self.value[k], self.covariance[k, k], self.parts[:, k], self.df[:, k])
-
-    def subset(self, chosen: np.ndarray) -> "Estimate":
-        """Those of K estimates that the mask `chosen (K,)` names."""
-        covariance = self.covariance[np.ix_(chosen, chosen)]
-        return Estimate(self.value[chosen], covariance, self.parts[:, chosen], self.df[:, chosen])
+    def __getitem__(self, k: int | np.ndarray) -> "Estimate":
+        """The k-th of K estimates, or those that a mask `(K,)` names."""
+        return Estimate(self.value[k], self.covariance[k][..., k], self.parts[:, k], self.df[:, k])
 
     @property
     def se(self) -> np.ndarray:
@@ -188,7 +168,6 @@ def infer(
     units: Sequence | None = None,
     n: int = 2000,
     seed: int = 0,
-    crossed: int = 200,
     pairs: bool = False,
 ) -> Estimate:
     """A statistic with the uncertainty from both people and networks.
@@ -198,11 +177,11 @@ def infer(
             of them possibly with a single row that holds for all B, and returns `(B,)` or `(B, K)`.
         groups: `(N,)` identities. strata, units: `(M,)` as in `leave_one_out`; without strata only people vary and
             the model weights are `(1, 0)`.
-        n, seed: bootstrap draws of people; crossed: how many of them with each unit left out.
+        n, seed: bootstrap draws of people.
         pairs: the statistic is about pairs of models: what only pairs have is not counted twice either.
 
     The variance is the sum of three parts, none below 0: people = P - B, networks = S - B, and both = B, with P from
-    `n` bootstrap draws of people, S from the jackknife over networks, and B from `crossed` draws of people for each
+    `n` bootstrap draws of people, S from the jackknife over networks, and B from CROSSED draws of people for each
     unit left out. What varies with both is in P and in S and must not count twice (Cameron, Gelbach & Miller 2011).
     Bootstrap variances of G identities are scaled by G / (G - 1).
 
@@ -211,10 +190,9 @@ def infer(
     differences) of a rate near 0 or 1 whose networks differ widely. ValueError for fewer than 2 identities, or units
     of a stratum.
     """
-    labels, sizes = _coded(groups)
-    g = len(sizes)
     people = image_weights(groups, n, seed)
-    same_images = np.full((1, len(labels)), 1 / len(labels))
+    g = len(np.unique(np.asarray(groups)))
+    same_images = np.full((1, len(groups)), 1 / len(groups))
     no_models = np.ones((1, 0 if strata is None else len(strata)))
     value = np.asarray(statistic(same_images, no_models), dtype=float)
     scalar = value.ndim == 1
@@ -232,14 +210,14 @@ def infer(
     left_out = _columns(statistic(same_images, rows)) - value
     by_stratum = [(size - 1) * _covariance(left_out[of == s]) for s, size in enumerate(sizes)]
     by_networks = sum(by_stratum)
-    few = people[:crossed]
-    effects = np.array([_columns(statistic(few, row[None])) - resampled[:crossed] for row in rows])
+    few = people[:CROSSED]
+    effects = np.array([_columns(statistic(few, row[None])) - resampled[:CROSSED] for row in rows])
     by_both = sum(k * _covariance(effect) for k, effect in zip(keep, effects, strict=True)) * g / (g - 1)
 
     p, s, b = (np.diag(c) for c in (by_people, by_networks, by_both))
     if pairs:
         twice_s = _pair_variance(statistic, same_images, value, rows, of, left_out[:, None])
-        twice_b = _pair_variance(statistic, few, resampled[:crossed], rows, of, effects) * g / (g - 1)
+        twice_b = _pair_variance(statistic, few, resampled[:CROSSED], rows, of, effects) * g / (g - 1)
         s, b = np.maximum(s - twice_s, s / 2), np.maximum(b - twice_b, b / 2)
     parts = np.array([np.maximum(p - b, 0), np.maximum(s - b, 0), b])
     # Strata that the statistic does not depend on lend it no degrees of freedom.
@@ -303,14 +281,6 @@ def mean(
         return np.einsum("...m,bm,mb->b...", c, v, np.broadcast_to(values @ w.T, (len(values), len(v))))
 
     return infer(statistic, groups, strata, units=units, n=n, seed=seed)
-
-
-def _coded(groups: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
-    sizes = np.bincount(codes)
-    if len(sizes) < 2:
-        raise ValueError(f"an interval needs at least 2 identities, not {len(sizes)}")
-    return codes, sizes
 
 
 def _members(strata: Sequence, units: Sequence | None) -> list[list[np.ndarray]]:

@@ -3,7 +3,7 @@
 Matrices are rsatoolbox's `RDMs` with the pattern descriptor `identity`: whom the rows and columns are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,59 +73,39 @@ def weighted_images(pixels: np.ndarray, relevance: np.ndarray) -> np.ndarray:
 
 
 def stack(rdms: Sequence[RDMs]) -> RDMs:
-    """Several sets of matrices as one, in the order given; identities in the order of the first.
+    """Several sets of matrices as one, in the order given; identities and names of descriptors are those of the first.
 
-    Unlike `rsatoolbox.rdm.concat` it keeps the descriptors of a single set, and a descriptor that a set lacks is None.
-    ValueError for sets over different identities.
+    `rsatoolbox.rdm.concat` would lose the descriptors of a single set. ValueError for sets over other identities.
     """
-    identities = list(rdms[0].pattern_descriptors["identity"])
-    for i, other in enumerate(rdms):
-        if differ := set(identities) ^ set(other.pattern_descriptors["identity"]):
-            raise ValueError(f"matrices 0 and {i} are over other items; they differ in {some(differ)}")
-    names = dict.fromkeys(name for r in rdms for name in r.rdm_descriptors if name != "index")
-    first, *others = (_in_order(r, identities) for r in rdms)
+    first = rdms[0]
+    if any(
+        list(r.pattern_descriptors["identity"]) != list(first.pattern_descriptors["identity"]) for r in rdms
+    ):
+        raise ValueError("matrices to stack are over other identities, or in another order")
+    names = [name for name in first.rdm_descriptors if name != "index"]
     return RDMs(
-        np.vstack([r.get_vectors() for r in (first, *others)]),
+        np.vstack([r.get_vectors() for r in rdms]),
         dissimilarity_measure=first.dissimilarity_measure,
-        descriptors=dict(first.descriptors),
-        rdm_descriptors={
-            name: [v for r in rdms for v in r.rdm_descriptors.get(name, [None] * r.n_rdm)] for name in names
-        },
+        descriptors=first.descriptors,
+        rdm_descriptors={name: [v for r in rdms for v in r.rdm_descriptors[name]] for name in names},
         pattern_descriptors=first.pattern_descriptors,
     )
 
 
 def match(models: RDMs, humans: RDMs) -> tuple[RDMs, RDMs]:
     """Both restricted to their common identities, in the same (alphabetical) order. ValueError for fewer than 4."""
-    of_models, of_humans = (list(r.pattern_descriptors["identity"]) for r in (models, humans))
-    common = sorted(set(of_models) & set(of_humans))
+    judged = set(humans.pattern_descriptors["identity"])
+    common = [identity for identity in models.pattern_descriptors["identity"] if identity in judged]
     if len(common) < 4:
         raise ValueError(
-            f"models ({len(of_models)} identities, such as {of_models[0]!r}) and humans ({len(of_humans)}, such as "
-            f"{of_humans[0]!r}) have {len(common)} in common; at least 4 are needed. Map names with `names`"
+            f"models ({models.n_cond} identities, such as {models.pattern_descriptors['identity'][0]!r}) and humans "
+            f"({humans.n_cond}, such as {humans.pattern_descriptors['identity'][0]!r}) have {len(common)} in common; "
+            "at least 4 are needed. Map names with `names`"
         )
-    return _in_order(models, common), _in_order(humans, common)
-
-
-def _in_order(rdms: RDMs, identities: Sequence[str]) -> RDMs:
-    """The matrices restricted to `identities`, in that order."""
-    have = list(rdms.pattern_descriptors["identity"])
-    order = [have.index(identity) for identity in identities]
-    patterns = {name: values for name, values in rdms.pattern_descriptors.items() if name != "index"}
-    return RDMs(
-        rdms.get_matrices()[:, order][:, :, order],
-        dissimilarity_measure=rdms.dissimilarity_measure,
-        descriptors=rdms.descriptors,
-        rdm_descriptors=rdms.rdm_descriptors,
-        pattern_descriptors={name: [values[i] for i in order] for name, values in patterns.items()},
-    )
-
-
-def some(things: Iterable) -> str:
-    """The first few of many things, for an error message; tuples are pairs."""
-    words = [" – ".join(t) if isinstance(t, tuple) else str(t) for t in sorted(things)]
-    shown = ", ".join(words[:5])
-    return shown if len(words) <= 5 else f"{shown} and {len(words) - 5} more"
+    models, humans = (rdms.subset_pattern("identity", common) for rdms in (models, humans))
+    models.sort_by(identity="alpha")
+    humans.sort_by(identity="alpha")
+    return models, humans
 
 
 # ------------------------------------------------------------ agreement with people

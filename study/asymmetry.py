@@ -53,7 +53,7 @@ def claim(s: Study) -> dict[str, Any]:
     excluded |= {differences.pairs[k]: "its variance cannot be estimated" for k in np.flatnonzero(~known)}
     parts = []
     if known.any():
-        estimate = differences.estimate.subset(known)
+        estimate = differences.estimate[known]
         ends = np.transpose(estimate.simultaneous(p.confidence, seed=p.stimulus_seed))
         chance = multipletests(estimate.p(), method="holm")[1]
         pairs = [pair for pair, is_known in zip(differences.pairs, known, strict=True) if is_known]

@@ -1,7 +1,7 @@
 """Read human judgements: pairwise ratings and odd-one-out choices, from CSV."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rsatoolbox.rdm import RDMs
 
-from analysis.rsa import some, stack
+from analysis.rsa import stack
 
 FilePath = str | Path
 
@@ -48,7 +48,7 @@ def read_ratings(
         differ = set(_identities(rdms[0])) ^ set(_identities(rdm))
         if differ:
             one, two = (r.rdm_descriptors["group"][0] for r in (rdms[0], rdm))
-            raise ValueError(f"{one} and {two} judged different items; they differ in {some(differ)}")
+            raise ValueError(f"{one} and {two} judged different items; they differ in {_some(differ)}")
     return stack(rdms)
 
 
@@ -128,7 +128,7 @@ def triplet_rdm(choices: pd.DataFrame, *, group: str = "triplets") -> RDMs:
         missing = counts.index[counts["together"].isna()]
         if len(missing):
             raise ValueError(
-                f"{group}, rater {rater}: {some(missing)} never occur in one triplet, "
+                f"{group}, rater {rater}: {_some(missing)} never occur in one triplet, "
                 "so their dissimilarity is unknown; add triplets or pool the raters"
             )
         described = {
@@ -166,7 +166,7 @@ def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: d
         raise ValueError(f"{path}: only {len(items)} items; a comparison of dissimilarities needs at least 3")
     missing = set(_pairs(items)) - set(zip(ordered.a, ordered.b, strict=True))
     if missing:
-        raise ValueError(f"{path}: no rating for {some(missing)}")
+        raise ValueError(f"{path}: no rating for {_some(missing)}")
     table, stimulus, unavailable = _identified(table, ["a", "b"], names, path)
     if len(stimulus) < 3:
         raise ValueError(f"{path}: only {len(stimulus)} rated items have an identity; at least 3 are needed")
@@ -251,7 +251,7 @@ def _identified(
         names = dict(zip(items, items, strict=True))
     if unknown := set(items) - names.keys():
         raise ValueError(
-            f"{path}: {some(unknown)} not in the table of names; add a row for each, "
+            f"{path}: {_some(unknown)} not in the table of names; add a row for each, "
             "with an empty identity if there are no pictures"
         )
     unavailable = [item for item in items if names[item] == ""]
@@ -273,3 +273,9 @@ def _pairs(items: list[str]) -> pd.MultiIndex:
 
 def _identities(rdms: RDMs) -> list[str]:
     return list(rdms.pattern_descriptors["identity"])
+
+
+def _some(things: Iterable) -> str:
+    """The first few of many things, for an error message; tuples are pairs."""
+    words = [" – ".join(t) if isinstance(t, tuple) else str(t) for t in sorted(things)]
+    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
