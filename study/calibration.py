@@ -13,8 +13,8 @@ from scipy import stats
 from scipy.special import ndtr
 from statsmodels.stats.proportion import proportion_confint
 
-from analysis import permutation, transfer
 from analysis import inference as bootstrap
+from analysis import permutation, transfer
 from analysis.inference import Estimate, Statistic
 from study.grid import Cell
 
