@@ -49,7 +49,8 @@ IRIS = [(0.17, 0.09, 0.04), (0.30, 0.17, 0.07), (0.38, 0.36, 0.16), (0.33, 0.48,
 
 def geometry(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
     """Sizes and positions in head units from factors in standard units and the expression."""
-    smile, opened = view["smile"], view["mouth_open"]
+    smile, opened, closed = view["smile"], view["mouth_open"], view["eye_closure"]
+    lid = 0.074 * (1 + 0.11 * f["eye_size"] + 0.15 * f["eye_opening"])
     return SimpleNamespace(
         # outline
         width=0.665 * (1 + 0.055 * f["face_width"]),
@@ -63,11 +64,8 @@ def geometry(f: dict[str, Tensor], view: dict[str, Tensor]) -> SimpleNamespace:
         # eyes
         eye_x=0.285 + 0.020 * f["eye_spacing"],
         eye_width=0.142 * (1 + 0.085 * f["eye_size"]),
-        lid_up=0.074
-        * (1 + 0.11 * f["eye_size"] + 0.15 * f["eye_opening"])
-        * (1 - view["eye_closure"])
-        * (1 - 0.12 * smile),
-        lid_low=0.045 * (1 + 0.11 * f["eye_size"]) * (1 - 0.5 * view["eye_closure"]) * (1 - 0.2 * smile),
+        lid_up=lid * (1 - closed) * (1 - 0.12 * smile),
+        lid_low=0.045 * (1 + 0.11 * f["eye_size"]) * (1 - 0.5 * closed) * (1 - 0.2 * smile),
         eye_tilt=0.07 + 0.07 * f["eye_tilt"],
         iris=0.066 * (1 + 0.05 * f["eye_size"]),
         # brows
@@ -120,29 +118,17 @@ def _share(factor: Tensor) -> Tensor:
 
 
 def place(view: dict[str, Tensor], size: int) -> SimpleNamespace:
-    """Every pixel's coordinates: in the frame, on the body (x, y), on the head (u, v), on the nose (nu, nv)."""
-    frame_x, frame_y = grid(size)
+    """Every pixel's coordinates on the body (x, y), the head (u, v; a = |u|) and the nose (nu, nv), and its side."""
+    x, y = grid(size)
     scale = HEAD * view["scale"]
-    x = (frame_x - view["shift_x"]) / scale
-    y = (frame_y - view["shift_y"] + 0.02) / scale
+    x, y = (x - view["shift_x"]) / scale, (y - view["shift_y"] + 0.02) / scale
     x, y = turn(x, y, view["roll"] * (math.pi / 180.0))
     yaw, pitch = turned(view)
     depth = _depth(x, y)
     u, v = x - yaw * depth, y - pitch * depth
     lift = 0.26 * smoothstep(-0.15, 0.40, v)
-    n = len(x)
-    return SimpleNamespace(
-        frame_x=frame_x.expand(n, -1, -1),
-        frame_y=frame_y.expand(n, -1, -1),
-        x=x,
-        y=y,
-        u=u,
-        v=v,
-        a=u.abs(),
-        nu=u - yaw * lift,
-        nv=v - pitch * lift,
-        pixel=(2.0 / size) / scale,
-    )
+    nose = {"nu": u - yaw * lift, "nv": v - pitch * lift}
+    return SimpleNamespace(x=x, y=y, u=u, v=v, a=u.abs(), **nose, pixel=(2.0 / size) / scale)
 
 
 def _depth(x: Tensor, y: Tensor) -> Tensor:
@@ -151,6 +137,7 @@ def _depth(x: Tensor, y: Tensor) -> Tensor:
 
 
 def turned(view: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """How far the head is turned to the image's right and down: sines of yaw and pitch."""
     return torch.sin(view["yaw"] * (math.pi / 180.0)), torch.sin(view["pitch"] * (math.pi / 180.0))
 
 
@@ -190,13 +177,11 @@ def brow_line(g: SimpleNamespace, t: Tensor | float) -> Tensor:
 
 
 def brow_distance(at: SimpleNamespace, g: SimpleNamespace) -> Tensor:
+    """Signed distance to the nearer brow."""
     t = (at.a - g.brow_x) / g.brow_half
     inner = t.clamp(-1.0, 1.0)
-    thick = (
-        g.brow_thick
-        * (1.0 - 0.60 * smoothstep(-0.1, 1.05, inner))
-        * (0.75 + 0.25 * smoothstep(-1.0, -0.7, inner))
-    )
+    thick = g.brow_thick * (1.0 - 0.60 * smoothstep(-0.1, 1.05, inner))
+    thick = thick * (0.75 + 0.25 * smoothstep(-1.0, -0.7, inner))
     return both((at.v - brow_line(g, inner)).abs() - thick, (t.abs() - 1.0) * g.brow_half)
 
 
@@ -209,8 +194,7 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     volume = (0.045 + 0.075 * torch.exp(0.28 * f["hair_volume"]) + 0.05 * curl) * (0.25 + 0.75 * grown)
     low = 0.02 + 1.58 * smoothstep(-0.1, 1.5, length)
 
-    drop = 0.75 + (at.v + 1.25).clamp(0.12, 1.0)
-    across = (at.u - part) / drop
+    across = (at.u - part) / (0.75 + (at.v + 1.25).clamp(0.12, 1.0))
     wave = torch.sin(at.v * 7.0 + f["hair_volume"] * 5.0) * 0.03 * curl
     offset = f["hair_lightness"] * 1.7 + f["hair_volume"]
     strands = texture(seed, 1, (across + wave) * 1.1 + offset, at.v * (0.10 + 0.55 * curl) + offset * 0.7)
@@ -218,8 +202,7 @@ def hair_shape(at: SimpleNamespace, g: SimpleNamespace, f: dict[str, Tensor], se
     # Finer than a pixel, a ragged edge would only alias.
     rough = strands * (0.012 + 0.016 * curl) * grown * (0.018 / at.pixel).clamp(max=1.0)
     crown_w = g.width + volume * (0.35 + 0.65 * smoothstep(-0.6, 0.4, length + 0.8 * curl))
-    crown_h = g.top + volume
-    r = oval(at.u, (at.v + 0.10).clamp(max=0.0), crown_w, crown_h - 0.10)
+    r = oval(at.u, (at.v + 0.10).clamp(max=0.0), crown_w, g.top + volume - 0.10)
     flare = 0.10 * smoothstep(0.0, 1.2, at.v) * (1 + 0.5 * f["hair_volume"])
     outer = both((r - 1.0) * 0.75 - torch.where(at.v > -0.1, flare, 0.0), at.v - low) + rough
 

@@ -174,9 +174,8 @@ def camera(image: Tensor, blur: Tensor, noise: Tensor, seeds: Tensor) -> Tensor:
     """
     image = _blur(_film(image), blur)
     shape = tuple(image.shape[1:])
-    sample = np.stack(
-        [np.random.default_rng(int(s)).standard_normal(shape, dtype=np.float32) for s in seeds.flatten()]
-    )
+    streams = [np.random.default_rng(int(seed)) for seed in seeds.flatten()]
+    sample = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
     image = image * 255.0 + torch.from_numpy(sample) * noise.unsqueeze(1)
     return torch.round(image).clamp(0.0, 255.0).to(torch.uint8)
 

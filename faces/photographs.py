@@ -142,6 +142,7 @@ def read_genders(table: str | Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read the gender table {label(table)} as UTF-8 text: {error}") from error
     rows.columns = rows.columns.str.strip().str.lower()
+    rows = rows.loc[:, ~rows.columns.duplicated()]
     if missing := {"identity", "gender"} - set(rows):
         raise ValueError(
             f"the gender table {label(table)} lacks the column {' and '.join(sorted(missing))}; "

@@ -15,6 +15,7 @@ from .drawing import (
     chunks,
     cover,
     difference,
+    grid,
     hill,
     over,
     rgb,
@@ -80,7 +81,7 @@ def _draw(factors: Tensor, views: Tensor, size: int, seed: int) -> Picture:
     hair = hair_shape(at, g, factor, seed)
     s = Scene(factor, view, g, colours(factor, view), at, lighting(view), hair, seed)
     backdrop = rgb(view["background_red"], view["background_green"], view["background_blue"])
-    image = background(at.frame_x, at.frame_y, backdrop, view, seed)
+    image = background(*grid(size), backdrop, view, seed)
     labels = torch.zeros_like(at.u, dtype=torch.uint8)
     for layer in (draw_back_hair, draw_body, draw_head, draw_hair):
         image = layer(image, labels, s)
@@ -95,9 +96,8 @@ def lighting(view: dict[str, Tensor]) -> SimpleNamespace:
     x, y = view["light_x"] - yaw, view["light_y"] - pitch
     length = torch.sqrt(x * x + y * y + 1.0)
     colour = 1.0 + view["light_warmth"].unsqueeze(1) * rgb(0.06, 0.0, -0.08)
-    return SimpleNamespace(
-        x=x / length, y=y / length, z=1.0 / length, share=view["light_contrast"], colour=colour
-    )
+    share = view["light_contrast"]
+    return SimpleNamespace(x=x / length, y=y / length, z=1.0 / length, share=share, colour=colour)
 
 
 def _lit(light: SimpleNamespace, nx: Tensor, ny: Tensor, nz: Tensor) -> Tensor:
@@ -109,8 +109,7 @@ def _lit(light: SimpleNamespace, nx: Tensor, ny: Tensor, nz: Tensor) -> Tensor:
 def _tinted(colour: Tensor, tone: Tensor) -> Tensor:
     """Skin in the light: shadows fall off faster in blue and green than in red (light scattered inside the skin)."""
     dark = (1.0 - tone).clamp(min=0.0)
-    tint = torch.stack([tone + 0.10 * dark, tone - 0.03 * dark, tone - 0.06 * dark], 1)
-    return colour * tint
+    return colour * torch.stack([tone + 0.10 * dark, tone - 0.03 * dark, tone - 0.06 * dark], 1)
 
 
 def draw_back_hair(image: Tensor, labels: Tensor, s: Scene) -> Tensor:

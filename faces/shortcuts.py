@@ -45,7 +45,8 @@ def plant(pixels: np.ndarray, sides: np.ndarray, background: np.ndarray, kind: s
     sides = np.asarray(sides)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
         raise ValueError(f"pixels must be uint8 (N, 3, H, W), not {pixels.dtype} {pixels.shape}")
-    if background.shape != (len(pixels), *pixels.shape[2:]) or sides.shape != (len(pixels),):
+    n, _, *frame = pixels.shape
+    if background.shape != (n, *frame) or sides.shape != (n,):
         raise ValueError(
             f"background {background.shape} and sides {sides.shape} do not fit pixels {pixels.shape}"
         )
@@ -61,8 +62,6 @@ def region(background: np.ndarray, kind: str) -> np.ndarray:
     The mark's square, and the background for the stripes. A tint has no place; a network that reads it has no reason to
     prefer the head, so its region is the background as well.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown shortcut {kind!r}; choose one of {', '.join(KINDS)}")
     if kind != "mark":
         return background.copy()
     corner = np.zeros_like(background)
