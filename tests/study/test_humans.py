@@ -1,0 +1,85 @@
+"""Networks are compared with people on images they never saw, and the claim is that of the table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_study import tiny_study
+
+from study import humans, stimuli
+
+
+def test_rated_people_are_shown_as_no_network_saw_them(tiny):
+    faces = humans.rated(tiny)
+    assert set(faces.split.values) == {"test"}
+    assert set(faces.identity.values) == set(stimuli.classes(stimuli.faces(tiny), "identity"))
+    assert pd.Series(faces.identity.values).value_counts().max() <= humans.IMAGES_PER_PERSON
+
+
+def test_agreement_has_every_network_and_level(tiny):
+    result = humans.agreement(tiny)
+    table = pd.DataFrame(result["networks"]).query("pairs == @humans.ALL")
+    assert len(table) == 1 + 3 * len(tiny.grid), "pixels are the same for all networks"
+    assert (table[["estimate", "low", "high"]].abs() < 1 + 1e-9).all(axis=None) and table.p.between(
+        0, 1
+    ).all()
+    levels = humans.by_level(tiny).query("pairs == @humans.ALL").set_index("level").estimate
+    assert set(levels.index) == set(humans.LEVELS.values())
+    weighted = table[table.level == "weighted"].estimate.mean()
+    assert levels[humans.LEVELS["weighted"]] == pytest.approx(weighted)
+    assert result["gain"]["estimate"] == pytest.approx(
+        weighted - table[table.level == "pixels"].estimate.item()
+    )
+    assert result["share"] == pytest.approx(weighted / result["ceiling"][0])
+    assert result["simulated"] and result["people"] == 4 and result["pairs"] == 6
+    families = humans.by_family(tiny)
+    assert len(families) == 4 * 3
+    assert families.query("level == @humans.LEVELS['weighted']").estimate.mean() == pytest.approx(weighted)
+
+
+def test_shares_of_the_factors_sum_to_1(root):
+    s = tiny_study(root, identities=6, rated_identities=6)
+    shares = humans.factor_shares(s).groupby("source").share.sum()
+    assert set(shares.index) == {"built in", "observers (simulated)", *humans.LEVELS}
+    assert np.isclose(shares[["built in", "observers (simulated)"]], 1).all()
+    assert (np.isclose(shares, 1) | (shares == 0)).all(), "a level may follow none of the factors"
+
+
+def test_the_claim_is_that_of_the_table(tiny):
+    result, claim = humans.agreement(tiny), humans.claim(tiny)
+    correlation, gain = claim["parts"]
+    assert (
+        correlation["estimate"]
+        == humans.by_level(tiny).set_index(["level", "pairs"]).estimate[humans.LEVELS["weighted"], humans.ALL]
+    )
+    assert (gain["estimate"], gain["ci_low"], gain["ci_high"]) == tuple(
+        result["gain"][name] for name in ("estimate", "low", "high")
+    )
+    assert correlation["n"] == result["pairs"] and claim["region"]["low"] == 0
+
+
+def test_ratings_of_the_users_own(root, photographs):
+    s = tiny_study(
+        root,
+        photographs,
+        faces="people",
+        gender_table="genders.csv",
+        pretrainings={"others": "others"},
+        minimum_images=6,
+        crop=36,
+        ratings=["ratings.csv"],
+        ratings_columns=["one", "two", "far"],
+        ratings_names="names.csv",
+    )
+    result = humans.agreement(s)
+    assert result["people"] == 6 and result["pairs"] == 15 and not result["simulated"]
+    assert result["ceiling"] is None and "no noise ceiling" in result["note"]
+    assert list(humans.factor_shares(s).source) == ["none"]
+    with pytest.raises(ValueError, match="name `ratings`"):
+        humans.agreement(s.but(ratings=(), ratings_names=None))
+
+
+def test_other_observers_ask_no_network_again(tiny):
+    humans.agreement(tiny)
+    other = tiny.but(raters=3)
+    assert not humans.agreement.has(other)
+    assert all(humans.responses.has(other, cell) for cell in other.grid)
