@@ -62,22 +62,25 @@ def scores(
     scores below 0. ValueError for an unknown name, for "random_weights" without `untrained`, and as in `attribute`
     and `control`.
     """
-    shown, result = images.cpu(), {}
-    networks = {"random_weights": untrained}
+
+    def explained(network: nn.Module, method: str) -> Tensor:
+        return attribute(network, images, targets, method, low=low, high=high)
+
     if own is None and {"relevance", composite, *FROM_MAPS} & set(names):
-        own = attribute(model, images, targets, composite, low=low, high=high)
+        own = explained(model, composite)
+    shown, result = images.cpu(), {}
     for name in names:
-        method = composite if name in ("relevance", "random_weights") else name
         if name in CONTROLS:
-            ranked = masking.rank(shown[:, 0] if own is None else own, reading(composite, by))
-            result[name] = control(name, ranked, seed=seed, images=shown, identities=identities)
-            continue
-        network, maps = networks.get(name, model), own
-        if network is None:
-            raise ValueError("'random_weights' needs the network `untrained`")
-        if maps is None or name not in ("relevance", composite):
-            maps = attribute(network, images, targets, method, low=low, high=high)
-        result[name] = masking.rank(maps, reading(method, by))
+            read = masking.rank(shown[:, 0] if own is None else own, reading(composite, by))
+            result[name] = control(name, read, seed=seed, images=shown, identities=identities)
+        elif name == "random_weights":
+            if untrained is None:
+                raise ValueError("'random_weights' needs the network `untrained`")
+            result[name] = masking.rank(explained(untrained, composite), reading(composite, by))
+        elif own is not None and name in ("relevance", composite):
+            result[name] = masking.rank(own, reading(composite, by))
+        else:
+            result[name] = masking.rank(explained(model, name), reading(name, by))
     return result
 
 

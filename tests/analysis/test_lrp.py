@@ -9,7 +9,6 @@ from lrp_networks import own_bounds, random_network
 from torch import nn
 from torchvision.models import VGG
 
-from analysis.attribution import METHODS, attribute
 from analysis.lrp import (
     COMPOSITES,
     LRP,
@@ -544,48 +543,6 @@ def test_other_impossible_calls():
         model[3].weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match="weight of Linear at '3' is not finite"):
         relevance(model, images(), TARGETS)
-
-
-# Baselines
-
-
-def test_baselines_share_the_call():
-    model, x = network(dtype=torch.float32).train(), images(5, torch.float32)
-    targets = torch.arange(5) % 4
-    before = copy.deepcopy(model.state_dict())
-    for method in METHODS:
-        maps = attribute(model, x, targets, method, steps=8, batch_size=2)
-        assert maps.shape == x.shape and maps.isfinite().all() and not maps.requires_grad
-        assert (maps[0] != 0).any()
-        assert torch.allclose(maps[3:4], attribute(model, x[3:4], targets[3:4], method, steps=8), atol=1e-6)
-    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-    assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
-    assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
-
-
-def test_input_x_gradient_is_lrp_0():
-    model, x = network(), images()
-    table = Composite("lrp-0", (Row("any", "any", Epsilon(0.0)),))
-    assert close(attribute(model, x, TARGETS, "input_x_gradient"), relevance(model, x, TARGETS, table), 1e-9)
-
-
-def test_integrated_gradients_sum_to_the_difference_of_logits():
-    model, x = network(), images()
-    maps = attribute(model, x, TARGETS, "integrated_gradients", steps=200)
-    difference = (model(x) - model(torch.zeros_like(x)))[range(2), TARGETS]
-    assert torch.allclose(maps.sum((1, 2, 3)), difference, rtol=0.05, atol=1e-3)
-
-
-def test_baselines_refuse_bad_calls():
-    model, x = network(), images()
-    with pytest.raises(ValueError, match="'lime' is unknown"):
-        attribute(model, x, TARGETS, "lime")
-    with pytest.raises(ValueError, match="4 classes"):
-        attribute(model, x, torch.tensor([0, 4]), "gradient")
-    with pytest.raises(ValueError, match="class indices"):
-        attribute(model, x, torch.tensor([[0, 1], [1, 2]]), "gradient")
-    with pytest.raises(ValueError, match="steps=0"):
-        attribute(model, x, TARGETS, "integrated_gradients", steps=0)
 
 
 def test_keep_heap_says_whether_it_worked():
