@@ -69,10 +69,10 @@ def composites(ranked: pd.DataFrame) -> str:
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
     """`study.truth.scores` as a reader sees them: a row per method, best first, and a column per metric, as text."""
-    rows = table[(table.truth == truth.DECIDING["truth"]) & (table.evidence == table.evidence.iloc[-1])]
+    rows = table[table.evidence == table.evidence.iloc[-1]]
     text = [prose.estimate(r.estimate, r.low, r.high) for r in rows.itertuples(index=False)]
     wide = rows.assign(text=text).pivot(index="method", columns="metric", values="text")
-    deciding = rows[rows.metric == truth.DECIDING["metric"]]
+    deciding = rows[rows.metric == truth.DECIDING]
     wide = wide.loc[deciding.sort_values("estimate", ascending=False).method, list(evidence.METRICS)]
     wide = wide.rename(columns=evidence.METRICS, index=lambda name: name.replace("_", " "))
     return wide.rename_axis(index=None, columns=None)

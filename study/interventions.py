@@ -201,9 +201,6 @@ def table(s: Study) -> pd.DataFrame:
 
 
 def effects(s: Study) -> pd.DataFrame:
-    """Mean effect of every region by task: task, changed, region, size (logits), area (share of the pixels)."""
-    labels, names = chosen_regions(s)
-    area = {name: float((labels == k).mean()) for k, name in enumerate(names)}
+    """Mean effect of every region by task: task, changed, region, size (logits)."""
     size = intervene.grid(s)["size"].groupby("task").mean().mean("image")
-    rows = size.to_dataframe("size").reset_index().replace({"changed": EFFECTS})
-    return rows.assign(area=rows.region.map(area))
+    return size.to_dataframe("size").reset_index().replace({"changed": EFFECTS})

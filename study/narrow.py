@@ -118,39 +118,18 @@ def explain(
 
     `method` is one of `attribution.COMPOSITES` or `attribution.METHODS`.
     """
-    images, targets = _inputs(s, model, pixels, targets)
+    targets = logits(model, pixels).argmax(1) if targets is None else targets
+    images = vgg.normalise(torch.from_numpy(pixels)).to(s.p.device)
+    targets = torch.from_numpy(targets).to(s.p.device)
     return attribution.attribute(model, images, targets, method, **vgg.bounds(method))
 
 
-def scores(
-    s: Study, model: vgg.VGG16, pixels: np.ndarray, name: str, by: str, identities: np.ndarray | None = None
-) -> torch.Tensor:
-    """What a method or a control ranks pixels by, `(N, y, x)`, for the predicted classes; see `attribution.scores`.
-
-    Controls that are made from maps take those by the parameter `composite`.
-    """
-    composite = s.p.composite
-    images, targets = _inputs(s, model, pixels)
-    bounds = vgg.bounds(name) or vgg.bounds(composite)
-    return attribution.scores(
-        model,
-        images,
-        targets,
-        [name],
-        by=by,
-        seed=SEED,
-        identities=identities,
-        composite=composite,
-        **bounds,
-    )[name]
-
-
-def _inputs(
-    s: Study, model: vgg.VGG16, pixels: np.ndarray, targets: np.ndarray | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    targets = logits(model, pixels).argmax(1) if targets is None else targets
-    images = vgg.normalise(torch.from_numpy(pixels))
-    return images.to(s.p.device), torch.from_numpy(targets).to(s.p.device)
+def scores(s: Study, model: vgg.VGG16, pixels: np.ndarray, name: str, by: str) -> torch.Tensor:
+    """What a method or control ranks pixels by, `(N, y, x)`, for the predicted classes; see `attribution.scores`."""
+    images = vgg.normalise(torch.from_numpy(pixels)).to(s.p.device)
+    targets = torch.from_numpy(logits(model, pixels).argmax(1)).to(s.p.device)
+    options = {"by": by, "seed": SEED, "composite": s.p.composite} | vgg.bounds("epsilon_gamma_box")
+    return attribution.scores(model, images, targets, [name], **options)[name]
 
 
 def removed(pixels: np.ndarray, mask: np.ndarray | torch.Tensor, colour: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ def training_faces(s: Study, evidence: str) -> xr.Dataset:
     title="held-out faces with planted evidence",
 )
 def held_out_faces(s: Study, evidence: str) -> xr.Dataset:
-    """Other people, two images each: `pixels (shown, image, channel, y, x)` uint8, `label`, `parts`, `truth`.
+    """Other people, two images each: `pixels (shown, image, channel, y, x)` uint8, `label`, `truth`.
 
     `truth (image, y, x)` float32, grey levels, is the change to the other class. The people and views are the same
     whatever the evidence.
@@ -140,17 +140,10 @@ def held_out_faces(s: Study, evidence: str) -> xr.Dataset:
         {
             "pixels": (("shown", "image", "channel", "y", "x"), np.stack(pixels)),
             "truth": (("image", "y", "x"), truth, {"units": "grey levels, summed over channels"}),
-            "parts": (("image", "y", "x"), faces.parts.values),
             "label": ("image", label),
         },
         coords={"shown": list(SHOWN), "identity": ("image", faces.identity.values)},
     )
-
-
-def part_mask(faces: xr.Dataset, evidence: str) -> np.ndarray:
-    """Pixels `(image, y, x)` bool that show a planted part."""
-    names = list(drawn.procedural.PARTS)
-    return np.isin(faces.parts.values, [names.index(part) for part in evidence.split("+")])
 
 
 def _faces(p: Any, evidence: str, first: int, people: int, views: int) -> xr.Dataset:
@@ -234,7 +227,7 @@ def maps(s: Study, model: vgg.VGG16, faces: xr.Dataset, methods: tuple[str, ...]
     work=lambda s, net: s.p.evidence_images * len(s.p.evidence_methods),
 )
 def score(s: Study, net: Net) -> xr.Dataset:
-    """One network's `score (truth, method, metric, image)`, and `correct (shown, image)`.
+    """One network's `score (method, metric, image)`, and `correct (shown, image)`.
 
     Scores are NaN for images that the network gets wrong and for those in which the cue does not show.
     """
@@ -245,20 +238,15 @@ def score(s: Study, net: Net) -> xr.Dataset:
     )
     predicted = [training.predict(model, torch.from_numpy(x)).argmax(1).numpy() for x in faces.pixels.values]
     correct = np.array(predicted) == faces.label.values
-    truths = {"change": faces.truth.values, "part": part_mask(faces, net.evidence).astype(float)}
-    usable = correct[0] & np.all([truth.any((1, 2)) for truth in truths.values()], axis=0)
-    read = maps(s, model, faces, methods).values[:, usable]
-    values = np.full((len(truths), len(methods), len(ground_truth.METRICS), len(usable)), np.nan)
-    for t, truth in enumerate(truths.values()):
-        for m in range(len(methods)) if usable.any() else ():
-            values[t, m][:, usable] = list(ground_truth.scores(read[m], truth[usable]).values())
+    truth = faces.truth.values
+    usable = correct[0] & truth.any((1, 2))
+    values = np.full((len(methods), len(ground_truth.METRICS), len(usable)), np.nan)
+    if usable.any():
+        for row, of_method in zip(values, maps(s, model, faces, methods).values, strict=True):
+            row[:, usable] = list(ground_truth.scores(of_method[usable], truth[usable]).values())
     return xr.Dataset(
-        {
-            "score": (("truth", "method", "metric", "image"), values),
-            "correct": (("shown", "image"), correct),
-        },
+        {"score": (("method", "metric", "image"), values), "correct": (("shown", "image"), correct)},
         coords={
-            "truth": list(truths),
             "method": list(methods),
             "metric": list(ground_truth.METRICS),
             "shown": list(SHOWN),

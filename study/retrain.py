@@ -51,20 +51,18 @@ class Retrain(Settings):
 def retrain(s: Study, method: str, seed: int) -> xr.Dataset:
     """Is each test image classified correctly, `retrained` and `masked` `(percent, image)`?"""
     p, model = s.p, narrow.plain(s, seed).to(s.p.device)
-    parts = [narrow.part(s, split) for split in ("train", "test")]
-    scores = [
-        narrow.scores(s, model, part.pixels.values, method, p.ranking, part.identity.values) for part in parts
+    train, test = (narrow.part(s, split) for split in ("train", "test"))
+    parts = [
+        (part.pixels.values, narrow.scores(s, model, part.pixels.values, method, p.ranking))
+        for part in (train, test)
     ]
-    colour, (learned, target) = parts[0].pixels.values.mean((0, 2, 3)), [part.label.values for part in parts]
+    colour = train.pixels.values.mean((0, 2, 3))
     correct: dict[str, list[np.ndarray]] = {name: [] for name in KINDS}
     for percent in p.retrain_percents:
-        seen, shown = (
-            without(part.pixels.values, of_part, percent, colour)
-            for part, of_part in zip(parts, scores, strict=True)
-        )
-        again = narrow.train(p, seen, learned, p.narrow_samples, seed).to(p.device)
+        seen, shown = (without(pixels, scores, percent, colour) for pixels, scores in parts)
+        again = narrow.train(p, seen, train.label.values, p.narrow_samples, seed).to(p.device)
         for name, network in (("retrained", again), ("masked", model)):
-            correct[name].append(narrow.logits(network, shown).argmax(1) == target)
+            correct[name].append(narrow.logits(network, shown).argmax(1) == test.label.values)
     return xr.Dataset(
         {name: (("percent", "image"), np.array(rows)) for name, rows in correct.items()},
         coords={"percent": list(p.retrain_percents)},
@@ -97,17 +95,13 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
 
 
 def _accuracies(s: Study) -> pd.DataFrame:
-    test = narrow.part(s, "test")
-    networks = [narrow.plain(s, seed).to(s.p.device) for seed in range(s.p.retrain_seeds)]
-    untouched = np.array(
-        [narrow.logits(m, test.pixels.values).argmax(1) == test.label.values for m in networks]
-    )
-    rows = []
+    test, rows = narrow.part(s, "test"), []
+    plain = [narrow.plain(s, seed).to(s.p.device) for seed in range(s.p.retrain_seeds)]
+    untouched = [narrow.logits(model, test.pixels.values).argmax(1) == test.label.values for model in plain]
     for method, name in product(methods(s), KINDS):
         removed = _correct(s, method)[name]
-        curve = {0.0: untouched.astype(float)} | {
-            q: removed.sel(percent=q).values for q in s.p.retrain_percents
-        }
+        curve = {0.0: np.array(untouched, dtype=float)}
+        curve |= {percent: removed.sel(percent=percent).values for percent in s.p.retrain_percents}
         for percent, values in curve.items():
             row = {"ranking": method, "percent": percent, "network": name}
             rows.append(row | narrow.mean_row(s, values, test.identity.values, "accuracy"))
@@ -115,16 +109,12 @@ def _accuracies(s: Study) -> pd.DataFrame:
 
 
 def _differences(s: Study) -> pd.DataFrame:
-    people = narrow.part(s, "test").identity.values
+    people, rows = narrow.part(s, "test").identity.values, []
     control = _correct(s, CONTROL).mean("percent")
-    rows = []
-    for method in methods(s):
-        lost = control - _correct(s, method).mean("percent")
-        rows += [
-            {"ranking": method, "network": name} | narrow.mean_row(s, lost[name].values, people, "lost")
-            for name in KINDS
-            if method != CONTROL
-        ]
+    for method, name in product(methods(s), KINDS):
+        if method != CONTROL:
+            lost = (control - _correct(s, method).mean("percent"))[name].values
+            rows.append({"ranking": method, "network": name} | narrow.mean_row(s, lost, people, "lost"))
     return pd.DataFrame(rows, columns=["ranking", "network", "lost", "low", "high"])
 
 

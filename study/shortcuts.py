@@ -166,36 +166,29 @@ def probe(s: Study, net: Net) -> xr.Dataset:
 
     `correct (condition, image)`; of the intact images `relevance (image, y, x)`, `share (image)` of its positive
     part that lies in the region, `masked (image)`: share of `transfer_percents` at which the decision is right
-    without that many of the most relevant pixels, `shares (method, image)`: the share in the region by each of
-    `shortcut_methods`, NaN but for one image of each person, and `features (image, feature)` of the last hidden
-    layer; `fitted`: the accuracy on training images.
+    without that many of the most relevant pixels, `shares (method, person)`: the share in the region by each of
+    `shortcut_methods`, of one image of each person, and `features (image, feature)` of the last hidden layer.
     """
     p, model, faces = s.p, network(s, net).to(s.p.device), narrow.part(s, "test")
 
-    def correct(images: np.ndarray, labels: np.ndarray = faces.label.values) -> np.ndarray:
-        return narrow.logits(model, images).argmax(1) == labels
+    def correct(images: np.ndarray) -> np.ndarray:
+        return narrow.logits(model, images).argmax(1) == faces.label.values
 
-    intact, region = test_images(s, net.kind, "intact"), planted.region(background(faces), net.kind)
+    images = {name: test_images(s, net.kind, name) for name in CONDITIONS}
+    intact, region, colour = images["intact"], planted.region(background(faces), net.kind), _colour(s)
     maps = narrow.explain(s, model, intact, p.composite)
     masks = masking.select(masking.rank(maps, p.ranking), p.transfer_percents, seed=narrow.SEED)
     one = slice(None, None, narrow.VIEWS)
-    shares = np.full((len(p.shortcut_methods), len(intact)), np.nan)
-    for row, method in zip(shares, p.shortcut_methods, strict=True):
-        row[one] = share(narrow.scores(s, model, intact[one], method, "positive").numpy(), region[one])
-    colour = _colour(s)
-    hidden = training.predict(vgg.sequential(model)[:-1], torch.from_numpy(intact)).numpy()
+    by_method = [narrow.scores(s, model, intact[one], m, "positive").numpy() for m in p.shortcut_methods]
+    hidden = training.predict(vgg.sequential(model)[:-1], torch.from_numpy(intact))
     return xr.Dataset(
         {
-            "correct": (
-                ("condition", "image"),
-                np.array([correct(test_images(s, net.kind, c)) for c in CONDITIONS]),
-            ),
+            "correct": (("condition", "image"), np.array([correct(each) for each in images.values()])),
             "relevance": (("image", "y", "x"), maps.numpy()),
             "share": ("image", share(maps.numpy(), region)),
-            "shares": (("method", "image"), shares),
+            "shares": (("method", "person"), np.array([share(m, region[one]) for m in by_method])),
             "masked": ("image", np.mean([correct(narrow.removed(intact, m, colour)) for m in masks], 0)),
-            "features": (("image", "feature"), hidden),
-            "fitted": ((), correct(*training_images(s, net)).mean()),
+            "features": (("image", "feature"), hidden.numpy()),
         },
         coords={"condition": list(CONDITIONS), "method": list(p.shortcut_methods)},
     )
@@ -234,33 +227,22 @@ def transfer(s: Study, net: Net) -> xr.Dataset:
     for networks that are not among the `sources`.
     """
     p, model, faces = s.p, network(s, net).to(s.p.device), narrow.part(s, "test")
-    images = vgg.normalise(torch.from_numpy(test_images(s, net.kind, "intact")))
-    scores = {
-        n.name: masking.rank(torch.from_numpy(probe(s, n).relevance.values), p.ranking)
-        for n in sources(p, net)
+    images = vgg.normalise(torch.from_numpy(test_images(s, net.kind, "intact"))).to(p.device)
+    relevance = {n.name: torch.from_numpy(probe(s, n).relevance.values) for n in sources(p, net)}
+    scores = {name: masking.rank(maps, p.ranking) for name, maps in relevance.items()}
+    given = {"images": images.cpu(), "identities": faces.identity.values}
+    scores[CONTROL] = attribution.control(p.transfer_control, scores[net.name], seed=narrow.SEED, **given)
+    options = {
+        "filling": masking.fillings(images, p.fill, seed=narrow.SEED),
+        "labels": torch.from_numpy(faces.label.values),
+        "seed": narrow.SEED,
+        "modes": ("keep",),
     }
-    scores[CONTROL] = attribution.control(
-        p.transfer_control,
-        scores[net.name],
-        seed=narrow.SEED,
-        images=images,
-        identities=list(faces.identity.values),
-    )
-    filling, labels = masking.fillings(images, p.fill, seed=narrow.SEED), torch.from_numpy(faces.label.values)
     names = [*(n.name for n in nets(p, net.kind)), CONTROL]
     probability = np.full((len(names), len(images)), np.nan)
-    for name, of_source in scores.items():
-        curves = masking.curves(
-            model,
-            images.to(p.device),
-            of_source.to(p.device),
-            p.transfer_percents,
-            filling=filling.to(p.device),
-            labels=labels,
-            seed=narrow.SEED,
-            modes=("keep",),
-        )
-        probability[names.index(name)] = curves.probability.sel(mode="keep").mean("percent").values
+    for name, shown in scores.items():
+        curves = masking.curves(model, images, shown.to(p.device), p.transfer_percents, **options)
+        probability[names.index(name)] = curves.probability.mean(("mode", "percent")).values
     return xr.Dataset({"probability": (("source", "image"), probability)}, coords={"source": names})
 
 
@@ -272,43 +254,50 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
 
     Returns:
         `accuracy`: kind, family, condition, accuracy, low, high. `probes`: kind, strength, probe, value, reference (the
-        same of the reference networks), difference, low, high, notices (the interval excludes 0), area (the region's
-        share of the image). `methods`: like `probes`, the probe "relevance" by each of `shortcut_methods` (named in
-        `probe`). `noticed`: kind, probe and, in text, the strengths noticed. `transfer`: kind, source, target
-        (families), transfer. `training`: kind, strength, family, seed, accuracy on training images.
+        same of the reference networks), difference, low, high, notices (the interval excludes 0). `methods`: like
+        `probes`, the probe "relevance" by each of `shortcut_methods` (named in `probe`). `noticed`: kind, probe and, in
+        text, the strengths noticed. `transfer`: kind, source, target (families), transfer.
     """
-    every = [(net,) for kind in s.p.shortcut_kinds for net in nets(s.p, kind)]
-    probe.each(s, every)
-    transfer.each(s, every)
-    of_kinds = [_of_kind(s, kind) for kind in s.p.shortcut_kinds]
-    whole = {
-        name: pd.concat([tables[name] for tables in of_kinds], ignore_index=True) for name in of_kinds[0]
-    }
+    jobs = [(net,) for kind in s.p.shortcut_kinds for net in nets(s.p, kind)]
+    probe.each(s, jobs)
+    transfer.each(s, jobs)
+    rows: dict[str, list[dict]] = {"accuracy": [], "probes": [], "methods": [], "transfer": []}
+    for kind in s.p.shortcut_kinds:
+        for name, of_kind in _of_kind(s, kind).items():
+            rows[name] += [{"kind": kind} | row for row in of_kind]
+    whole = {name: pd.DataFrame(table) for name, table in rows.items()}
     return whole | {"noticed": _noticed(whole["probes"])}
 
 
-def _of_kind(s: Study, kind: str) -> dict[str, pd.DataFrame]:
-    networks = nets(s.p, kind)
+def _of_kind(s: Study, kind: str) -> dict[str, list[dict]]:
+    networks, people, one = nets(s.p, kind), _people(s), slice(None, None, narrow.VIEWS)
     jobs = [(net,) for net in networks]
     probed, gain = probe.all(s, jobs, "network"), _gain(transfer.all(s, jobs, "network"))
-    probes = [
-        *_image_probes(s, networks, probed),
-        *_transfer_probes(s, networks, gain),
-        *_observer_probe(s, networks, probed.features.values),
-    ]
-    each = [
-        {"strength": n.strength, "family": n.family, "seed": n.seed, "accuracy": float(fitted)}
-        for n, fitted in zip(networks, probed.fitted.values, strict=True)
-    ]
-    area = planted.region(background(narrow.part(s, "test")), kind).mean()
-    rows = {
-        "accuracy": _accuracies(s, networks, probed),
-        "probes": [row | {"area": area} for row in probes],
-        "methods": _by_method(s, networks, probed),
-        "transfer": _matrix(networks, gain),
-        "training": each,
+    right = {name: probed.correct.sel(condition=name).values.astype(float) for name in CONDITIONS}
+    values = {
+        "reliance": right["intact"] - right["reversed"],
+        "accuracy": right["intact"],
+        "relevance": probed.share.values,
+        "region": right["intact"] - right["region filled"],
+        "masking": right["intact"] - probed.masked.values,
     }
-    return {name: pd.DataFrame(table).assign(kind=kind) for name, table in rows.items()}
+    shares = {name: probed.shares.sel({"method": name}).values for name in s.p.shortcut_methods}
+    return {
+        "accuracy": [
+            {"family": family, "condition": name}
+            | narrow.mean_row(s, right[name][members], people, "accuracy")
+            for (family, members), name in product(_families(networks).items(), CONDITIONS)
+        ],
+        "probes": [
+            *(row for name, v in values.items() for row in _compared(s, name, networks, v, people)),
+            *_transfer_probes(s, networks, gain),
+            *_observer_probe(s, networks, probed.features.values),
+        ],
+        "methods": [
+            row for name, v in shares.items() for row in _compared(s, name, networks, v, people[one])
+        ],
+        "transfer": _matrix(networks, gain),
+    }
 
 
 def _families(networks: list[Net]) -> dict[str, np.ndarray]:
@@ -319,36 +308,6 @@ def _families(networks: list[Net]) -> dict[str, np.ndarray]:
 
 def _people(s: Study) -> np.ndarray:
     return narrow.part(s, "test").identity.values
-
-
-def _accuracies(s: Study, networks: list[Net], probed: xr.Dataset) -> list[dict]:
-    rows = []
-    for (family, members), condition in product(_families(networks).items(), CONDITIONS):
-        values = probed.correct.sel(condition=condition).values[members].astype(float)
-        row = narrow.mean_row(s, values, _people(s), "accuracy")
-        rows.append({"family": family, "condition": condition} | row)
-    return rows
-
-
-def _image_probes(s: Study, networks: list[Net], probed: xr.Dataset) -> list[dict]:
-    intact, _, turned, filled = (probed.correct.sel(condition=c).values.astype(float) for c in CONDITIONS)
-    values = {
-        "reliance": intact - turned,
-        "accuracy": intact,
-        "relevance": probed.share.values,
-        "region": intact - filled,
-        "masking": intact - probed.masked.values,
-    }
-    return [row for name, v in values.items() for row in _compared(s, name, networks, v, _people(s))]
-
-
-def _by_method(s: Study, networks: list[Net], probed: xr.Dataset) -> list[dict]:
-    one = slice(None, None, narrow.VIEWS)
-    rows = []
-    for method in s.p.shortcut_methods:
-        values = probed.shares.sel({"method": method}).values[:, one]
-        rows += _compared(s, method, networks, values, _people(s)[one])
-    return rows
 
 
 def _compared(s: Study, name: str, networks: list[Net], values: np.ndarray, people: np.ndarray) -> list[dict]:

@@ -13,7 +13,7 @@ from study import planted
 from study.planted import SHOWN, kind
 from study.steps import Study
 
-DECIDING = {"truth": "change", "metric": "precision"}  # the score that ranks methods, over all sets
+DECIDING = "precision"  # the score that ranks methods, over all sets
 ALL = "all sets"
 
 
@@ -47,17 +47,17 @@ def learned(s: Study, whole: xr.Dataset) -> pd.DataFrame:
 def scores(s: Study, whole: xr.Dataset) -> pd.DataFrame:
     """Mean scores with intervals, over correctly classified images, then over networks.
 
-    Columns: evidence (each set, and all), truth, method, kind, metric, estimate, low, high.
+    Columns: evidence (each set, and all), method, kind, metric, estimate, low, high.
     """
     frames = []
-    for evidence, truth in product(_sets(s), whole.truth.values):
-        estimate = _estimate(s, whole.score.sel(truth=truth), evidence)
+    for evidence in _sets(s):
+        estimate = _estimate(s, whole.score, evidence)
         low, high = estimate.interval(s.p.confidence)
         names = {name: whole[name].values for name in ("method", "metric")}
         index = pd.MultiIndex.from_product(names.values(), names=names)
         frame = pd.DataFrame({"estimate": estimate.value, "low": low, "high": high}, index).reset_index()
-        frames.append(frame.assign(evidence=evidence, truth=truth, kind=frame.method.map(kind)))
-    columns = ["evidence", "truth", "method", "kind", "metric", "estimate", "low", "high"]
+        frames.append(frame.assign(evidence=evidence, kind=frame.method.map(kind)))
+    columns = ["evidence", "method", "kind", "metric", "estimate", "low", "high"]
     return pd.concat(frames)[columns].reset_index(drop=True)
 
 
@@ -67,7 +67,7 @@ def ranking(s: Study, whole: xr.Dataset) -> pd.DataFrame:
     Columns: method, kind, estimate, low, high, behind, behind_low, behind_high (estimate of the best composite minus
     the method's, on the same images and networks).
     """
-    values = whole.score.sel(DECIDING).expand_dims("metric")
+    values = whole.score.sel(metric=[DECIDING])
     estimate = _estimate(s, values, _sets(s)[-1])
     low, high = estimate.interval(s.p.confidence)
     rows = pd.DataFrame({"method": whole.method.values, "estimate": estimate.value, "low": low, "high": high})
