@@ -1,8 +1,4 @@
-"""Build the paper: execute every section, then render what was executed.
+"""What a reader sees: figures and prose for the notebooks, the build, the command line.
 
-Execution first, rendering second with execution off, so that either can be repeated alone.
+Nothing is imported here, so that a notebook depends on what it calls alone, not on the build.
 """
-
-from report.build import BuildError, build, compare, print_pdf, run_section, status
-
-__all__ = ["BuildError", "build", "compare", "print_pdf", "run_section", "status"]

@@ -2,57 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from filelock import FileLock, Timeout
 
-from report import records
-from report.sections import LOCK, Section, find, sections
+from report import pdf, records, render
+from report.records import read_json, write_json
+from report.render import Page
+from report.sections import BOOK, BUILD, LOCK, ROOT, Section, find, hashes, sections, texts
 from study import parameters as params
 from study import provenance
-from study.parameters import ROOT, Parameters
+from study.parameters import Parameters
+from study.steps import Study
 
-BUILD = ROOT / "_build"
+COMPARISON = Section(BOOK / "compare.md")
 REFERENCES = "\n\n## References\n\n```{bibliography}\n```\n"
 MOST_AT_ONCE = 4  # sections; each takes 1 GB of memory, and as much again for each of its workers
 
 
 class BuildError(RuntimeError):
     """The book could not be built; the message says which section or page, and why."""
-
-
-@dataclass(frozen=True)
-class _Folder:
-    """Where one build keeps its things."""
-
-    root: Path
-
-    def notebook(self, section: Section) -> Path:
-        return self.root / "notebooks" / f"{section.name}.ipynb"
-
-    def record(self, section: Section) -> Path:
-        return self.root / "records" / f"{section.name}.json"
-
-    def lock(self) -> FileLock:
-        """A lock that one build at a time holds; the system frees it even when a build is killed."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(
-                f"another build is writing {self.root.relative_to(ROOT)}: waiting for it to end", flush=True
-            )
-            lock.acquire()
-        return lock
 
 
 def build(profile: str, data: str | None = None) -> Path:
@@ -62,13 +36,16 @@ def build(profile: str, data: str | None = None) -> Path:
         ParameterError: the profile is wrong. Nothing was computed.
         BuildError: a cell failed, or a page could not be rendered. What was finished is kept.
     """
-    parameters = params.load(profile, data)
-    folder = _Folder(BUILD / profile)
-    with folder.lock():
-        _execute_all(parameters, folder)
-        _write_results(parameters, folder)
-        _render(folder)
-    return folder.root / "html" / "index.html"
+    parameters, book, folder = params.load(profile, data), sections(), BUILD / profile
+    with _locked(folder):
+        _execute_all(book, parameters, folder)
+        done = {section.name: read_json(_record(folder, section)) for section in book}
+        _write_results(parameters, folder, done)
+        pages = [_page(section, folder, done[section.name]) for section in book]
+        pages += [Page(path.stem, path.read_text()) for path in texts()]
+        pages.append(Page("status", render.status_page(book, done)))
+        _publish(folder, pages, pdf.chromium())
+    return folder / "html" / "index.html"
 
 
 def print_pdf(profile: str, data: str | None = None) -> Path:
@@ -77,8 +54,6 @@ def print_pdf(profile: str, data: str | None = None) -> Path:
     Raises:
         BuildError: there is no Chromium, before anything is computed; or the book or the PDF could not be made.
     """
-    from report import pdf
-
     if pdf.chromium() is None:
         raise BuildError(pdf.MISSING)
     made = build(profile, data).parent / pdf.NAME
@@ -97,53 +72,43 @@ def run_section(name: str, profile: str, data: str | None, overrides: Mapping[st
         ParameterError, ValueError: a parameter or the section is wrong. Nothing was computed.
         BuildError: a cell failed, or the page could not be rendered.
     """
-    from study import Study
-
     section = find(name)
     parameters = params.load(profile, data, **overrides)
-    folder = _Folder(BUILD / "runs" / f"{name}-{provenance.digest(parameters.model_dump())[:8]}")
-    with folder.lock():
+    folder = BUILD / "runs" / f"{name}-{provenance.digest(parameters.model_dump())[:8]}"
+    with _locked(folder):
         _execute(section, parameters, overrides, folder)
-        record = records.read_json(folder.record(section))
-        ending = records.ending(section, record)
         text = section.source.read_text()
-        if "{cite}" in text and "{bibliography}" not in text:  # in the book the last page has it
-            ending += REFERENCES
-        marks = {name: records.mark(record)}
-        _publish(folder, {name: folder.notebook(section)}, {name: ending}, {}, marks, strict=False)
-    return {
-        "notebook": folder.notebook(section),
-        "page": folder.root / "html" / f"{name}.html",
-        "results": Study(parameters).store.root,
-    }
+        alone = "{cite}" in text and "{bibliography}" not in text  # in the book the last page has it
+        page = _page(section, folder, read_json(_record(folder, section)), REFERENCES if alone else "")
+        _publish(folder, [page], strict=False)
+    notebook, html = _notebook(folder, section), folder / "html" / f"{name}.html"
+    return {"notebook": notebook, "page": html, "results": Study(parameters).store.root}
 
 
 def compare(first: str, second: str) -> Path:
-    """Make a page that shows what moved between two builds; see `report.comparison.open_run` for their names.
+    """Make the page that shows what moved between two builds; see `report.comparison.open_run` for their names.
 
     Raises:
         ValueError: there is no such build. Nothing was made.
-        BuildError: the page could not be rendered.
+        BuildError: the page could not be made.
     """
-    from report import comparison
+    from report.comparison import open_run
 
-    a, b = (comparison.open_run(name, BUILD) for name in (first, second))
-    folder = _Folder(BUILD / "compare" / f"{a.name}-{b.name}")
-    with folder.lock():
-        notebook = folder.root / "compare.ipynb"
-        nbformat.write(comparison.page(a, b), notebook)
-        _publish(folder, {"compare": notebook}, {}, {}, {}, strict=True)
-    return folder.root / "html" / "compare.html"
+    a, b = open_run(first), open_run(second)
+    folder = BUILD / "compare" / f"{a.name}-{b.name}"
+    with _locked(folder):
+        _run(COMPARISON, {"first": str(a.folder), "second": str(b.folder)}, folder)
+        _publish(folder, [Page(COMPARISON.name, _notebook(folder, COMPARISON))])
+    return folder / "html" / f"{COMPARISON.name}.html"
 
 
 def status(profile: str, data: str | None = None) -> list[dict[str, Any]]:
     """For each section: its state (current, out of date, failed, not run), seconds and peak memory."""
-    parameters = params.load(profile, data)
-    folder = _Folder(BUILD / profile)
+    parameters, folder = params.load(profile, data), BUILD / profile
     rows = []
     for section in sections():
-        record = records.read_json(folder.record(section))
-        if folder.notebook(section).with_suffix(".failed.ipynb").is_file():
+        record = read_json(_record(folder, section))
+        if _notebook(folder, section).with_suffix(".failed.ipynb").is_file():
             state = "failed"
         elif not record:
             state = "not run"
@@ -154,17 +119,48 @@ def status(profile: str, data: str | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def _running_order() -> list[Section]:
-    """The front page sums up the others, so it runs last."""
-    front, *chapters = sections()
-    return [*chapters, front]
+def summary(front_page: Path) -> str:
+    """Two lines for the end of a build."""
+    manifest = read_json(front_page.parents[1] / "manifest.json")
+    total = render.duration(manifest["seconds"])
+    return f"{len(manifest['sections'])} sections, {total} of computing\nopen {front_page.relative_to(ROOT)}"
 
 
-def _execute_all(parameters: Parameters, folder: _Folder) -> None:
+def _notebook(folder: Path, section: Section) -> Path:
+    return folder / "notebooks" / f"{section.name}.ipynb"
+
+
+def _record(folder: Path, section: Section) -> Path:
+    return folder / "records" / f"{section.name}.json"
+
+
+def _page(section: Section, folder: Path, record: records.Record, more: str = "") -> Page:
+    ending = render.ending(section, record) + more
+    return Page(section.name, _notebook(folder, section), ending, render.mark(record))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one build at a time write a folder; the system frees the lock even when a build is killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another build is writing {folder.relative_to(ROOT)}: waiting for it to end", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _execute_all(book: list[Section], parameters: Parameters, folder: Path) -> None:
     """Execute all sections, as many side by side as cores feed; what two need, one makes while the other waits."""
+    front, *chapters = book  # the front page sums up the others, so it runs last
     at_once = min(MOST_AT_ONCE, max(1, (os.cpu_count() or 1) // parameters.workers))
     with ThreadPoolExecutor(at_once) as pool:
-        running = [pool.submit(_execute, section, parameters, {}, folder) for section in _running_order()]
+        running = [pool.submit(_execute, section, parameters, {}, folder) for section in (*chapters, front)]
         try:
             for future in running:
                 future.result()
@@ -173,21 +169,27 @@ def _execute_all(parameters: Parameters, folder: _Folder) -> None:
             raise
 
 
-def _execute(section: Section, parameters: Parameters, overrides: Mapping[str, Any], folder: _Folder) -> None:
+def _execute(section: Section, parameters: Parameters, overrides: Mapping[str, Any], folder: Path) -> None:
     """Execute a section unless what is there is current."""
-    key = section.key(parameters, dict(overrides))
-    if records.read_json(folder.record(section)).get("key") == key and folder.notebook(section).is_file():
+    key, record = section.key(parameters, dict(overrides)), _record(folder, section)
+    if read_json(record).get("key") == key and _notebook(folder, section).is_file():
         return
+    cost = _run(section, {"profile": parameters.profile, "data": parameters.data, **overrides}, folder)
+    write_json(record, records.record(key, parameters, overrides, cost))
+
+
+def _run(section: Section, parameters: Mapping[str, Any], folder: Path) -> dict[str, float]:
+    """Execute a section; its cost."""
     from report.execute import SectionFailed, execute
 
     _say(f"{section.name}: running")
-    given = {"profile": parameters.profile, "data": parameters.data, **overrides}
+    given = {name: value for name, value in parameters.items() if value is not None}
     try:
-        cost = execute(section, {k: v for k, v in given.items() if v is not None}, folder.notebook(section))
+        cost = execute(section, given, _notebook(folder, section))
     except SectionFailed as error:
         raise BuildError(str(error)) from None
-    records.write_json(folder.record(section), records.record(key, parameters, overrides, cost))
-    _say(f"{section.name}: {records.duration(cost['seconds'])}, {cost['peak_memory_mb']} MB")
+    _say(f"{section.name}: {render.duration(cost['seconds'])}, {cost['peak_memory_mb']} MB")
+    return cost
 
 
 def _say(line: str) -> None:
@@ -195,67 +197,37 @@ def _say(line: str) -> None:
     print(f"{line}\n", end="", flush=True)
 
 
-def _write_results(parameters: Parameters, folder: _Folder) -> None:
-    """Write the claims and the manifest, unless those that are there belong to these very sections."""
-    done = {section.name: records.read_json(folder.record(section)) for section in sections()}
+def _write_results(parameters: Parameters, folder: Path, done: Mapping[str, records.Record]) -> None:
+    """Write the claims, the maps and, last, the manifest, unless what is there belongs to these very sections."""
+    manifest = folder / "manifest.json"
     key = provenance.digest({name: record["key"] for name, record in done.items()})
-    claims_file, manifest_file = folder.root / "claims.json", folder.root / "manifest.json"
-    if claims_file.is_file() and records.read_json(manifest_file).get("key") == key:
+    if (folder / "claims.json").is_file() and read_json(manifest).get("key") == key:
         return
-    from study import Study, multiverse
+    from report import results
 
-    study = Study(parameters)
-    records.write_json(claims_file, multiverse.ledger(study))
-    study.export_relevance(folder.root / "relevance.zarr")
-    records.write_json(manifest_file, {"key": key} | records.manifest(study, done))
+    rests_on = results.write(parameters, folder)
+    write_json(manifest, {"key": key} | records.manifest(parameters, done, rests_on))
 
 
-def _render(folder: _Folder) -> None:
-    book = sections()
-    done = {section.name: records.read_json(folder.record(section)) for section in book}
-    notebooks = {section.name: folder.notebook(section) for section in book}
-    endings = {section.name: records.ending(section, done[section.name]) for section in book}
-    marks = {section.name: records.mark(done[section.name]) for section in book}
-    _publish(folder, notebooks, endings, {"status": records.status_page(book, done)}, marks, strict=True)
-
-
-def _publish(
-    folder: _Folder,
-    notebooks: Mapping[str, Path],
-    endings: Mapping[str, str],
-    pages: Mapping[str, str],
-    marks: Mapping[str, str],
-    strict: bool,
-) -> None:
-    """Render, unless the pages that are there were made from the very same things."""
-    from report import pdf, render
-
-    browser = pdf.chromium() if strict and endings else None
-    files = [*notebooks.values(), *render.inputs(), LOCK]
-    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    key = provenance.digest([hashes, list(notebooks), endings, pages, marks, browser is not None])
-    stamp = folder.root / "html" / ".key"
+def _publish(folder: Path, pages: list[Page], browser: str | None = None, strict: bool = True) -> None:
+    """Render, and print where there is a browser, unless what is there was made from the very same things."""
+    files = [page.source for page in pages if isinstance(page.source, Path)]
+    key = provenance.digest([hashes([*files, *render.inputs(), LOCK]), pages, browser is not None])
+    stamp = folder / "html" / ".key"
     if stamp.is_file() and stamp.read_text() == key:
         return
     print("rendering the pages", flush=True)
-    site = folder.root / "site"
-    render.stage(site, notebooks, endings, pages, marks)
+    site = folder / "site"
+    render.stage(site, pages)
     try:
-        finished = render.render(site, folder.root / ".render", strict)
+        finished = render.render(site, folder / ".render", strict)
     except render.RenderFailed as error:
         raise BuildError(str(error)) from None
     if browser:
         print("printing the PDF", flush=True)
         try:
-            pdf.write(finished, [*notebooks, *pages], browser)
+            pdf.write(finished, [page.name for page in pages], browser)
         except pdf.PrintFailed as error:
             print(f"no PDF: {error}", flush=True)
     (finished / ".key").write_text(key)
-    render.publish(finished, folder.root / "html")
-
-
-def summary(front_page: Path) -> str:
-    """Two lines for the end of a build."""
-    manifest = json.loads((front_page.parents[1] / "manifest.json").read_text())
-    total = records.duration(manifest["seconds"])
-    return f"{len(manifest['sections'])} sections, {total} of computing\nopen {front_page.relative_to(ROOT)}"
+    render.publish(finished, folder / "html")

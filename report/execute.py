@@ -7,6 +7,8 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,7 @@ import papermill
 import psutil
 from papermill.exceptions import PapermillExecutionError
 
-from report.sections import Section
-from study.parameters import ROOT
+from report.sections import ROOT, Section
 
 
 class SectionFailed(RuntimeError):
@@ -36,8 +37,9 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
         SectionFailed: a cell raised. The notebook as far as it got is kept as `<section>.failed.ipynb`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    source, failed = target.with_suffix(".source.ipynb"), target.with_suffix(".failed.ipynb")
-    partial = target.with_suffix(".partial.ipynb")
+    source, failed, partial = (
+        target.with_suffix(f".{name}.ipynb") for name in ("source", "failed", "partial")
+    )
     nbformat.write(section.notebook(), source)
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log file needs no lively progress bars
@@ -45,7 +47,7 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
     start = time.monotonic()
     try:
-        with _PeakMemory() as memory:
+        with _memory_of_children() as held:
             papermill.execute_notebook(
                 source, partial, parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
                 stderr_file=sys.stderr, request_save_on_cell_execute=False,
@@ -59,7 +61,7 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
     failed.unlink(missing_ok=True)
     _tidy(partial)
     os.replace(partial, target)
-    return {"seconds": round(time.monotonic() - start, 1), "peak_memory_mb": round(memory.peak / 2**20)}
+    return {"seconds": round(time.monotonic() - start, 1), "peak_memory_mb": round(max(held) / 2**20)}
 
 
 def _describe(section: Section, error: PapermillExecutionError, failed: Path) -> str:
@@ -75,41 +77,31 @@ def _describe(section: Section, error: PapermillExecutionError, failed: Path) ->
 def _tidy(path: Path) -> None:
     """Drop what differs between equal runs (times, folders of this machine) and progress bars."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
+    for part in (notebook, *notebook.cells):
         for name in ("papermill", "execution"):
-            cell.metadata.pop(name, None)
-        if cell.cell_type == "code":
-            cell.outputs = [
-                out for out in cell.outputs if not (out.output_type == "stream" and "\r" in out.text)
-            ]
+            part.metadata.pop(name, None)
+        if outputs := part.get("outputs"):
+            part.outputs = [out for out in outputs if out.output_type != "stream" or "\r" not in out.text]
     nbformat.write(notebook, path)
 
 
-class _PeakMemory:
-    """The most resident memory that all descendants of this process held together, in bytes, while active."""
+@contextmanager
+def _memory_of_children(interval: float = 0.25) -> Iterator[list[int]]:
+    """Resident memory, in bytes, that all descendants of this process hold together, sampled while active."""
+    held, stop = [0], threading.Event()
 
-    def __init__(self, interval: float = 0.25):
-        self.peak = 0
-        self._interval = interval
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> _PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        me = psutil.Process()
-        while not self._stop.wait(self._interval):
+    def watch() -> None:
+        while not stop.wait(interval):
             total = 0
-            for child in me.children(recursive=True):
-                try:
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
                     total += child.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            self.peak = max(self.peak, total)
+            held.append(total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield held
+    finally:
+        stop.set()
+        thread.join()

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup
 
 NAME = "paper.pdf"
 PLACEHOLDER = "<!-- link to the PDF -->"  # in the footer of every page
@@ -65,12 +65,12 @@ def _joined(html: Path, pages: Sequence[str]) -> str:
     articles = [_article((html / f"{page}.html").read_text(), page, pages) for page in pages]
     first = BeautifulSoup((html / f"{pages[0]}.html").read_text(), "html.parser")
     styles = "".join(str(link) for link in first.head.find_all("link", rel="stylesheet"))
-    explorer = (
-        '<script src="_static/explorer.js"></script>' if (html / "_static" / "explorer.js").exists() else ""
+    script = (
+        '<script src="_static/explorer.js"></script>'  # draws what the reader of the page would pick first
     )
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">'
-        f"{first.title}{styles}</head><body class='whole-paper'>{''.join(articles)}{explorer}</body></html>"
+        f"{first.title}{styles}</head><body class='whole-paper'>{''.join(articles)}{script}</body></html>"
     )
 
 
@@ -81,8 +81,7 @@ def _article(text: str, page: str, pages: Sequence[str]) -> str:
     for link in article.find_all("a", href=True):
         link["href"] = _target(link["href"], page, pages)
     for tag in article.find_all(["script", "details"]):
-        if isinstance(tag, Tag):
-            tag.decompose()
+        tag.decompose()
     article["id"] = page
     return str(article)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from IPython.display import HTML
 from myst_nb import glue
 
-MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
+from report import templates
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -43,86 +43,31 @@ def tell_claim(record: Mapping[str, Any]) -> HTML:
     tell(f"{record['id']}-estimate", number(record["estimate"]))
     tell(f"{record['id']}-interval", interval(record["ci_low"], record["ci_high"]))
     tell(f"{record['id']}-part", record["part"])
-    return HTML(_box(record))
+    return HTML(_claims().box(record))
 
 
 def ledger(records: list[Mapping[str, Any]]) -> HTML:
     """The claims as one table, each linked to the section that computes it."""
-    rows = "".join(
-        f"<tr><th scope='row'><a href='{r['section']}.html'>{r['id']}</a></th>"
-        f"<td><strong>{html.escape(r['title'])}.</strong> {html.escape(r['statement'])}</td>"
-        f"<td>{_badge(r['verdict'])}<br><span class='claim-part'>{_robustness(r['robustness'])}</span></td>"
-        f"<td>{_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
-        f"<td>{p_value(r['p'])}<br>n = {r['n']} {r['counted']}</td></tr>"
-        for r in records
-    )
-    return _table("Ledger of claims", ("", "Claim", "Verdict", "Estimate and interval", "Test"), rows)
+    return HTML(_claims().ledger(records))
 
 
 def beside_original(records: list[Mapping[str, Any]]) -> HTML:
     """What the original's abstract says, what this run finds, and whether the two agree, claim by claim."""
-    rows = "".join(
-        f"<tr><th scope='row'><a href='{r['section']}.html#claim-{r['id']}'>{r['id']}</a></th>"
-        f"<td>{html.escape(r['original'])}</td>"
-        f"<td>{_badge(r['verdict'])}: {_numbers(r)}<br><span class='claim-part'>{html.escape(r['part'])}</span></td>"
-        f"<td>{compared(r)}</td></tr>"
-        for r in records
-    )
-    columns = ("", "The original's abstract, in short", "This run", "Side by side")
-    return _table("The original and this run", columns, rows)
-
-
-def compared(record: Mapping[str, Any]) -> str:
-    """Whether a claim came out as the original's abstract has it."""
-    if not record["reported"]:
-        return "the abstract gives no outcome"
-    return {"supported": "as reported", "contradicted": "differs"}.get(
-        record["verdict"], "not settled by this run"
-    )
+    return HTML(_claims().beside_original(records))
 
 
 def parts(record: Mapping[str, Any]) -> HTML:
     """The parts of a claim as a table."""
-    rows = "".join(
-        f"<tr><th scope='row'>{html.escape(r['label'])}</th><td>{_numbers(r)}</td><td>{p_value(r['p'])}</td>"
-        f"<td>{number(r['effect_size'])}</td><td>{_badge(r['verdict'])}</td></tr>"
-        for r in record["parts"]
+    return HTML(_claims().parts(record))
+
+
+def table(rows: pd.DataFrame, label: str) -> HTML:
+    """A table, called `label` to those who hear it, that scrolls sideways where the page is narrow."""
+    text = rows.to_html(index=False, border=0, classes="claim-ledger")
+    return HTML(f"<div class='claim-scroll' tabindex='0' role='region' aria-label='{label}'>{text}</div>")
+
+
+def _claims() -> Any:
+    return templates.macros(
+        "claims.html", number=number, estimate=estimate, p_value=p_value, percent="{:.0%}".format
     )
-    columns = ("Part", "Estimate and interval", "Test", "Effect, SD over people", "Verdict")
-    return _table(f"Parts of claim {record['id']}", columns, rows)
-
-
-def _table(label: str, columns: tuple[str, ...], rows: str) -> HTML:
-    """A table of claims that scrolls sideways where the page is narrow."""
-    head = "".join(f"<th scope='col'>{column}</th>" for column in columns)
-    return HTML(
-        f"<div class='claim-scroll' tabindex='0' role='region' aria-label='{label}'>"
-        f"<table class='claim-ledger'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _box(r: Mapping[str, Any]) -> str:
-    return (
-        f"<div class='claim claim-{r['verdict']}' id='claim-{r['id']}'>"
-        f"<p><strong>{r['id']}. {html.escape(r['title'])}</strong> {_badge(r['verdict'])}</p>"
-        f"<p>{html.escape(r['statement'])}</p>"
-        f"<p>{_numbers(r)} ({html.escape(r['part'])}; {p_value(r['p'])}; n = {r['n']} {r['counted']}). "
-        f"Supported if {html.escape(r['region']).replace('-', '−')}, in {html.escape(r['unit'])}. "
-        f"The original's abstract, in short: {html.escape(r['original'])}</p></div>"
-    )
-
-
-def _robustness(r: Mapping[str, Any]) -> str:
-    """In how many analyses the verdict holds, and what flips it most."""
-    if r["analyses"] == 1:
-        return "no choice of analysis applies"
-    text = f"holds in {r['share']:.0%} of {r['analyses']} analyses"
-    return text if r["flips"] is None else f"{text}, in {r['flips_share']:.0%} with {html.escape(r['flips'])}"
-
-
-def _numbers(r: Mapping[str, Any]) -> str:
-    return estimate(r["estimate"], r["ci_low"], r["ci_high"])
-
-
-def _badge(verdict: str) -> str:
-    return f"<span class='verdict verdict-{verdict}'><span aria-hidden='true'>{MARKS[verdict]}</span> {verdict}</span>"

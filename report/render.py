@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import yaml
 
+from report import templates
 from report.figures.show import MIME
-from study.parameters import ROOT
+from report.records import Record
+from report.sections import BOOK, ROOT, Section
 
-BOOK = ROOT / "book"
 _JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 
 
@@ -24,37 +27,69 @@ class RenderFailed(RuntimeError):
     """Jupyter Book warned or failed; the message is its output."""
 
 
-def stage(
-    site: Path,
-    notebooks: Mapping[str, Path],
-    endings: Mapping[str, str],
-    pages: Mapping[str, str],
-    marks: Mapping[str, str],
-) -> None:
-    """Fill the folder `site` with everything Jupyter Book needs.
+@dataclass(frozen=True)
+class Page:
+    """What becomes one page.
 
-    Args:
-        notebooks: section name -> executed notebook; the first is the front page.
-        endings: section name -> Markdown to put at the end of its page.
-        pages: name -> Markdown of further pages, after the sections.
-        marks: section name -> words that end the caption of each of its figures.
+    Attributes:
+        name: of the page. source: an executed notebook, or Markdown. ending: Markdown for the end of a notebook's page.
+        mark: words that end the caption of each figure of a notebook.
     """
+
+    name: str
+    source: Path | str
+    ending: str = ""
+    mark: str = ""
+
+
+def stage(site: Path, pages: Sequence[Page]) -> None:
+    """Fill the folder `site` with everything Jupyter Book needs; the first page is the front page."""
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
-    for name, path in notebooks.items():
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.write(_page(notebook, endings.get(name), marks.get(name)), site / f"{name}.ipynb")
-    for name, text in pages.items():
-        (site / f"{name}.md").write_text(text)
-    for path in BOOK.iterdir():
-        if path.suffix in {".bib", ".png", ".svg"}:
-            shutil.copy2(path, site)
-    root, *chapters = [*notebooks, *pages]
-    toc: dict[str, Any] = {"format": "jb-book", "root": root}
-    if chapters:
-        toc["chapters"] = [{"file": name} for name in chapters]
-    (site / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
-    (site / "_config.yml").write_text(yaml.safe_dump(_config(), sort_keys=False))
+    notebooks = [page.name for page in pages if isinstance(page.source, Path)]
+    for page in pages:
+        if isinstance(page.source, Path):
+            nbformat.write(_notebook(page, notebooks), site / f"{page.name}.ipynb")
+        else:
+            (site / f"{page.name}.md").write_text(_linked(page.source, notebooks))
+    for path in BOOK.glob("*.bib"):
+        shutil.copy2(path, site)
+    root, *chapters = (page.name for page in pages)
+    toc = {"format": "jb-book", "root": root, "chapters": [{"file": name} for name in chapters]}
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    config["execute"] = {"execute_notebooks": "off", "stderr_output": "remove"}
+    for name in ("exclude_patterns", "only_build_toc_files"):  # of the project's folder, not of this one
+        del config[name]
+    sphinx = config["sphinx"]["config"]
+    sphinx["bibtex_bibfiles"] = [Path(name).name for name in sphinx["bibtex_bibfiles"]]
+    for name, value in {"_toc.yml": toc, "_config.yml": config}.items():
+        (site / name).write_text(yaml.safe_dump(value, sort_keys=False))
+
+
+def _notebook(page: Page, notebooks: Sequence[str]) -> nbformat.NotebookNode:
+    """The page's notebook as it is shown: code hidden, captions marked, links to other pages as the book has them."""
+    notebook = nbformat.read(page.source, as_version=4)
+    for cell in notebook.cells:
+        tags = set(cell.metadata.get("tags", []))
+        if tags & {"parameters", "injected-parameters"}:
+            tags.add("remove-cell")
+        elif cell.cell_type == "code":
+            tags.add("hide-input")
+        for output in cell.get("outputs", []) if page.mark else []:
+            if figure := output.get("data", {}).get(MIME):
+                figure["caption"] += f" *{page.mark}*"
+        if cell.cell_type == "markdown":
+            cell.source = _linked(cell.source, notebooks)
+        if tags:
+            cell.metadata["tags"] = sorted(tags)
+    if page.ending:
+        notebook.cells.append(nbformat.v4.new_markdown_cell(page.ending))
+    return notebook
+
+
+def _linked(text: str, notebooks: Sequence[str]) -> str:
+    """The pages link to each other's sources, some of which are executed notebooks here."""
+    return re.sub(rf"\]\(({'|'.join(notebooks)})\.md([)#])", r"](\1.ipynb\2", text)
 
 
 def render(site: Path, work: Path, strict: bool) -> Path:
@@ -98,39 +133,35 @@ def publish(finished: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _page(notebook: nbformat.NotebookNode, ending: str | None, mark: str | None) -> nbformat.NotebookNode:
-    for cell in notebook.cells:
-        tags = set(cell.metadata.get("tags", []))
-        if tags & {"parameters", "injected-parameters"}:
-            tags.add("remove-cell")
-        elif cell.cell_type == "code" and "show-input" not in tags:
-            tags.add("hide-input")
-        for output in cell.get("outputs", []) if mark else []:
-            if figure := output.get("data", {}).get(MIME):
-                figure["caption"] += f" *{mark}*"
-        if cell.cell_type == "markdown":
-            # the sections link to each other's sources, which are notebooks here
-            cell.source = re.sub(r"\]\(([\w-]+)\.md([)#])", r"](\1.ipynb\2", cell.source)
-        if tags:
-            cell.metadata["tags"] = sorted(tags)
-    if ending:
-        notebook.cells.append(nbformat.v4.new_markdown_cell(ending))
-    return notebook
-
-
-def _config() -> dict[str, Any]:
-    """The book's configuration, for a folder that holds the executed notebooks."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    config["execute"] = {"execute_notebooks": "off", "stderr_output": "remove"}
-    config.pop("exclude_patterns", None)
-    config.pop("only_build_toc_files", None)
-    sphinx = config["sphinx"]["config"]
-    sphinx["bibtex_bibfiles"] = [Path(name).name for name in sphinx["bibtex_bibfiles"]]
-    return config
-
-
 def inputs() -> list[Path]:
-    """Files, apart from executed notebooks, that the rendered pages depend on."""
-    files = [ROOT / "_config.yml", ROOT / "_toc.yml", *BOOK.glob("*.bib"), *(BOOK / "_static").rglob("*")]
-    files += (ROOT / "report").glob("*.py")
+    """Files, apart from the pages, that the rendered book depends on."""
+    files = [ROOT / "_config.yml", *templates.files(), *BOOK.glob("*.bib"), *(BOOK / "_static").rglob("*")]
+    for package in ("report", "analysis"):  # a page shows the docstrings of `analysis`
+        files += (ROOT / package).rglob("*.py")
     return sorted(path for path in files if path.is_file())
+
+
+# ------------------------------------------------------------ what the build adds to the pages
+
+
+def mark(record: Record) -> str:
+    """What the caption of every figure of a section must say of its stimuli; empty for photographs."""
+    return "Synthetic faces." if record["parameters"]["faces"] == "procedural" else ""
+
+
+def ending(section: Section, record: Record) -> str:
+    """Markdown for the end of a page: how to make it again, and what that takes."""
+    changes = (shlex.quote(f"{name}={json.dumps(value)}") for name, value in record["overrides"].items())
+    changed = "".join(f" -p {change}" for change in changes)
+    return templates.fill("ending.md", name=section.name, r=record, changes=changed, duration=duration)
+
+
+def status_page(sections: Sequence[Section], records: Mapping[str, Record]) -> str:
+    """Markdown of the page that lists what each section took."""
+    rows = [{"name": s.name, "title": s.title} | records[s.name] for s in sections]
+    return templates.fill("status.md", rows=rows, duration=duration)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -13,18 +13,25 @@ import jupytext
 import nbformat
 import yaml
 
-from study import archive, provenance
-from study.parameters import ROOT, Parameters
+from report import templates
+from study import provenance, stored
+from study.parameters import Parameters
+from study.provenance import ROOT
 
+BOOK, BUILD = ROOT / "book", ROOT / "_build"
 LOCK = ROOT / "requirements.lock"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One notebook. `name` is its file name without the ending, and the name of its page."""
+    """One text notebook."""
 
-    name: str
     source: Path
+
+    @property
+    def name(self) -> str:
+        """Its file name without the ending, and the name of its page."""
+        return self.source.stem
 
     @property
     def title(self) -> str:
@@ -49,25 +56,22 @@ class Section:
     def key(self, parameters: Parameters, overrides: dict[str, Any]) -> str:
         """Hash of everything the executed notebook depends on."""
         code = "\n".join(cell.source for cell in self.notebook().cells if cell.cell_type == "code")
+        plain = "\n".join(line for line in code.splitlines() if not line.startswith(("%", "!")))
+        modules = sorted(set(provenance.imports(ast.parse(plain), "")))
+        files = [self.source, LOCK, *templates.files(), *stored.files()]
         data = _listing(Path(parameters.data)) if parameters.data else None
-        return provenance.digest(
-            [
-                self.source.read_text(),
-                parameters.settings(),
-                overrides,
-                provenance.code(*_modules(code), apart=frozenset()),
-                [hashlib.sha256(path.read_bytes()).hexdigest() for path in archive.files()],
-                hashlib.sha256(LOCK.read_bytes()).hexdigest(),
-                data,
-            ]
-        )
+        made_by = provenance.code(*modules, apart=frozenset())
+        return provenance.digest([hashes(files), parameters.computed(), overrides, made_by, data])
 
 
 def sections() -> list[Section]:
     """All sections: the front page first, then the chapters in order."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = [toc["root"], *(chapter["file"] for chapter in toc["chapters"])]
-    return [Section(Path(file).name, ROOT / f"{file}.md") for file in files]
+    return [Section(path) for path in _chapters() if _is_notebook(path)]
+
+
+def texts() -> list[Path]:
+    """Chapters that are no notebooks, in order: pages without code to run."""
+    return [path for path in _chapters() if not _is_notebook(path)]
 
 
 def find(name: str) -> Section:
@@ -84,16 +88,21 @@ def find(name: str) -> Section:
     return known[name]
 
 
-def _modules(code: str) -> list[str]:
-    """Modules of ours that a notebook imports."""
-    plain = "\n".join(line for line in code.splitlines() if not line.startswith(("%", "!")))
-    return sorted(set(provenance.imports(ast.parse(plain), "")))
+def hashes(files: list[Path]) -> list[str]:
+    """SHA-256 of the content of each file."""
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+
+
+def _chapters() -> list[Path]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [ROOT / f"{file}.md" for file in (toc["root"], *(chapter["file"] for chapter in toc["chapters"]))]
+
+
+def _is_notebook(path: Path) -> bool:
+    return path.read_text().startswith("---\njupytext:")
 
 
 def _listing(folder: Path) -> str:
     """Hash of names, sizes and times of all files below a folder: notices changed data without reading it."""
-    entries = []
-    for path in sorted(folder.rglob("*")):
-        stat = path.stat()
-        entries.append((str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns))
-    return provenance.digest(entries)
+    stats = ((path, path.stat()) for path in sorted(folder.rglob("*")))
+    return provenance.digest([(str(path.relative_to(folder)), s.st_size, s.st_mtime_ns) for path, s in stats])

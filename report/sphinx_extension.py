@@ -6,33 +6,37 @@ Named in `_config.yml`; `FigureRenderer` is also a `myst_nb.mime_renderers` entr
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import html
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import latex2mathml.converter
+import pandas as pd
 import vl_convert
 from docutils import nodes
 from myst_nb.core.render import MimeData, NbElementRenderer, create_figure_context
 from PIL import Image
+from pydata_sphinx_theme.utils import get_theme_options_dict
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from report import buttons, explorer
+from report.figures.explorer import markup
 from report.figures.show import MIME
-from study.parameters import ROOT
+from report.sections import BOOK, sections
 
-STATIC = ROOT / "book" / "_static"
 VEGA_LITE = "6.4"
 TABLE_ROWS = 60
 SMALLEST_IMAGE = 112  # pixels of the page; smaller images are enlarged
 GRID_WIDTH, GRID_GAP = 690, 12  # pixels of the page for all images of a row, and between two
+# a page opened from a folder may not read others, which search would do to quote from them
+SEARCH_FROM_FOLDER = 'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
+HOSTS = {"github.com": "gh", "gitlab.com": "gl"}  # that Binder can read
+Content = dict[str, Any]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -41,12 +45,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", _write_vega)
     app.connect("html-page-context", _load_scripts)
-    app.connect("html-page-context", buttons.improve, priority=900)  # after the theme has made its own
+    app.connect("html-page-context", _add_buttons, priority=900)  # after the theme has made its own
     app.connect("build-finished", _mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-_SEARCH_FROM_FOLDER = 'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
+# ------------------------------------------------------------ figures
 
 
 class FigureRenderer:
@@ -60,20 +64,18 @@ class FigureRenderer:
         if data.mime_type != MIME:
             return None
         content = data.content
-        body, legend = {"chart": _chart, "images": _image_table, "explorer": _explorer}[content["kind"]](
-            renderer, content
-        )
+        make = {"chart": _chart, "images": _image_table, "explorer": _explorer}[content["kind"]]
+        body, legend = make(renderer, content)
         document, holder = renderer.renderer, nodes.Element()
         options = {"name": content["name"], "caption": content["caption"]}
         with document.current_node_context(holder), create_figure_context(document, options, data.line):
             document.current_node.extend(body)
-        figure = holder.children[-1]
-        figure += nodes.legend("", *legend)
+        holder.children[-1] += nodes.legend("", *legend)
         return holder.children
 
 
-def _chart(renderer: NbElementRenderer, figure: dict[str, Any]) -> tuple[list[nodes.Node], list[nodes.Node]]:
-    name, spec, alt = figure["name"], figure["spec"], html.escape(figure["alt"], quote=True)
+def _chart(renderer: NbElementRenderer, figure: Content) -> tuple[list[nodes.Node], list[nodes.Node]]:
+    name, spec, alt = figure["name"], figure["spec"], html.escape(figure["alt"])
     # "<" is escaped so that no text in the data can close the script element
     text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
     live = (
@@ -82,56 +84,44 @@ def _chart(renderer: NbElementRenderer, figure: dict[str, Any]) -> tuple[list[no
     )
     uri = _write(renderer, f"{name}.svg", figure["svg"].encode())
     picture = nodes.image(uri=uri, alt=figure["alt"], classes=["chart-static"], candidates={"*": uri})
-    tables = [(figure["columns"][key], rows) for key, rows in spec.get("datasets", {}).items()]
+    tables = [
+        pd.DataFrame(rows, columns=figure["columns"][key], dtype=object)  # numbers as they are
+        for key, rows in spec.get("datasets", {}).items()
+    ]
+    files = {}
+    for number, table in enumerate(tables, 1):
+        file = f"{name}-{number}.csv" if number > 1 else f"{name}.csv"
+        files[file] = f"Data{f'-{number}' * (number > 1)} (CSV)", table.to_csv(index=False)
+    files[f"{name}.vl.json"] = "Specification (Vega-Lite)", json.dumps(spec, indent=1)
+    files[f"{name}.svg"] = "Picture (SVG)", figure["svg"]
     links = nodes.paragraph(classes=["chart-links"])
-    for label, file, content in _downloads(name, spec, figure["svg"], tables):
+    for file, (label, content) in files.items():
         uri = _write(renderer, file, content.encode())
         doc = renderer.renderer.sphinx_env.docname
         links += addnodes.download_reference("", "", nodes.inline("", label), reftarget=uri, refdoc=doc)
-    rows = "".join(_table(f"Data {number} of {name}", *table) for number, table in enumerate(tables, 1))
+    rows = "".join(_table(f"Data {number} of {name}", table) for number, table in enumerate(tables, 1))
     start = _raw('<details class="chart-data"><summary>Data and downloads</summary>')
     return [_raw(live), picture], [start, links, _raw(rows + "</details>")]
 
 
-def _downloads(
-    name: str, spec: dict[str, Any], svg: str, tables: list[tuple[list[str], list[dict[str, Any]]]]
-) -> Iterator[tuple[str, str, str]]:
-    """Label, file name and content of each file a reader may take away."""
-    for index, table in enumerate(tables):
-        number = f"-{index + 1}" if index else ""
-        yield f"Data{number} (CSV)", f"{name}{number}.csv", _csv(*table)
-    yield "Specification (Vega-Lite)", f"{name}.vl.json", json.dumps(spec, indent=1)
-    yield "Picture (SVG)", f"{name}.svg", svg
-
-
-def _table(label: str, columns: list[str], rows: list[dict[str, Any]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_number(row.get(c)))}</td>" for c in columns) + "</tr>"
-        for row in rows[:TABLE_ROWS]
-    )
-    more = (
-        f"<p>The first {TABLE_ROWS} of {len(rows)} rows; the CSV file has all.</p>"
-        if len(rows) > TABLE_ROWS
-        else ""
-    )
+def _table(label: str, table: pd.DataFrame) -> str:
+    shown = table[:TABLE_ROWS].map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    text = shown.fillna("").to_html(index=False, border=0, classes="table", justify="unset")
+    rest = f"<p>The first {TABLE_ROWS} of {len(table)} rows; the CSV file has all.</p>"
     return (
-        f'<div class="table-scroll" tabindex="0" role="region" aria-label="{label}">'
-        f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
+        f'<div class="table-scroll" tabindex="0" role="region" aria-label="{label}">{text}</div>'
+        f"{rest if len(table) > TABLE_ROWS else ''}"
     )
 
 
-def _image_table(
-    renderer: NbElementRenderer, figure: dict[str, Any]
-) -> tuple[list[nodes.Node], list[nodes.Node]]:
+def _image_table(renderer: NbElementRenderer, figure: Content) -> tuple[list[nodes.Node], list[nodes.Node]]:
     columns, rows = figure["columns"], figure["rows"]
     table = nodes.table(classes=["image-grid"] + ["one-column"] * (len(columns) == 1))
     group = nodes.tgroup(cols=len(columns) + 1)
     table += group
     group += [nodes.colspec(colwidth=1, stub=index == 0) for index in range(len(columns) + 1)]
-    head = nodes.thead()
+    head, body = nodes.thead(), nodes.tbody()
     head += _row([nodes.Text(""), *(nodes.Text(c) for c in columns)])
-    body = nodes.tbody()
     for label, images in zip(rows, figure["images"], strict=True):
         cells: list[nodes.Node] = [nodes.Text(label)]
         for column, png in zip(columns, images, strict=True):
@@ -144,28 +134,20 @@ def _image_table(
             cells.append(nodes.image(uri=uri, alt=alt, candidates={"*": uri}, width=f"{width}px"))
         body += _row(cells)
     group += [head, body]
-    return [table], [_described(figure["alt"])]
-
-
-def _described(text: str) -> nodes.raw:
-    return _raw(f'<p class="visually-hidden">{html.escape(text)}</p>')
-
-
-def _explorer(
-    renderer: NbElementRenderer, figure: dict[str, Any]
-) -> tuple[list[nodes.Node], list[nodes.Node]]:
-    static = Path(renderer.renderer.sphinx_env.app.outdir) / "_static"
-    return [_raw(explorer.markup(figure, static))], [_described(figure["alt"])]
+    return [table], [_described(figure)]
 
 
 def _row(cells: list[nodes.Node]) -> nodes.row:
-    row = nodes.row()
-    for cell in cells:
-        entry, paragraph = nodes.entry(), nodes.paragraph()
-        paragraph += cell
-        entry += paragraph
-        row += entry
-    return row
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+
+def _explorer(renderer: NbElementRenderer, figure: Content) -> tuple[list[nodes.Node], list[nodes.Node]]:
+    static = Path(renderer.renderer.sphinx_env.app.outdir) / "_static"
+    return [_raw(markup(figure, static))], [_described(figure)]
+
+
+def _described(figure: Content) -> nodes.raw:
+    return _raw(f'<p class="visually-hidden">{html.escape(figure["alt"])}</p>')
 
 
 def _raw(text: str) -> nodes.raw:
@@ -176,16 +158,7 @@ def _write(renderer: NbElementRenderer, file: str, content: bytes) -> str:
     return renderer.write_file(["figures", file], content, overwrite=True)
 
 
-def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+# ------------------------------------------------------------ formulas
 
 
 def _mathml(node: nodes.math | nodes.math_block, display: str) -> str:
@@ -206,12 +179,14 @@ def _display_math(writer: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+# ------------------------------------------------------------ scripts
+
+
 def _add_static(app: Sphinx, config: Any) -> None:
-    config.html_static_path.append(str(STATIC))
+    config.html_static_path.append(str(BOOK / "_static"))
     config.html_math_renderer = "mathml"
     app.add_css_file("paper.css")
-    # a page opened from a folder may not read others, which search would do to quote from them
-    app.add_js_file(None, body=_SEARCH_FROM_FOLDER, priority=900)
+    app.add_js_file(None, body=SEARCH_FROM_FOLDER, priority=900)
 
 
 def _write_vega(app: Sphinx) -> None:
@@ -224,29 +199,57 @@ def _write_vega(app: Sphinx) -> None:
 
 
 def _load_scripts(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+    app: Sphinx, page: str, template: str, context: Content, doctree: nodes.document | None
 ) -> None:
     raw = "".join(node.astext() for node in doctree.findall(nodes.raw)) if doctree is not None else ""
-    for mark, scripts in (
-        ('class="chart"', ("vega.js", "charts.js")),
-        ('class="explorer"', ("explorer.js",)),
-    ):
-        for script in scripts if mark in raw else ():
-            app.add_js_file(script, loading_method="defer")
+    scripts = {'class="chart"': ("vega.js", "charts.js"), 'class="explorer"': ("explorer.js",)}
+    for script in (script for mark, needed in scripts.items() if mark in raw for script in needed):
+        app.add_js_file(script, loading_method="defer")
+
+
+# ------------------------------------------------------------ the theme's pages
+
+
+def launch_address(repository: str, branch: str, path: str) -> str | None:
+    """Binder's address that opens a text notebook of a public repository in JupyterLab.
+
+    `postBuild` makes Jupytext the viewer of Markdown there. None if Binder cannot read the repository.
+
+    Args:
+        repository: its address. branch: of it. path: the notebook, from the top of the repository.
+    """
+    parts = re.fullmatch(r"https://([\w.]+)/(.+?)(?:\.git)?/?", repository)
+    if not parts or parts[1] not in HOSTS:
+        return None
+    host, name = HOSTS[parts[1]], quote(parts[2], safe="/" if parts[1] == "github.com" else "")
+    return f"https://mybinder.org/v2/{host}/{name}/{quote(branch, safe='')}?urlpath=lab/tree/{quote(path)}"
+
+
+def _add_buttons(
+    app: Sphinx, page: str, template: str, context: Content, doctree: nodes.document | None
+) -> None:
+    """Say what the theme's download button gives, and add a launch button where `_config.yml` names a repository."""
+    groups = context.get("header_buttons", [])
+    for button in (button for group in groups for button in group.get("buttons", [])):
+        if button.get("text") == ".ipynb":
+            button["tooltip"] = "Download this page as an executed notebook"
+    options, name = get_theme_options_dict(app), page.rsplit("/")[-1]
+    repository, branch = options.get("repository_url") or "", options.get("repository_branch") or "main"
+    address = launch_address(repository, branch, f"book/{name}.md")
+    if address and name in {section.name for section in sections()}:
+        button = {"type": "link", "url": address, "tooltip": "Run this page on Binder"}
+        groups.append(button | {"icon": "fas fa-rocket", "label": "launch-binder-button"})
 
 
 # What the theme, docutils and pandas write, and what a screen reader needs instead.
-_MENDED = [
-    (r'role="doc-biblioentry"', 'role="listitem"'),
-    (r'(<button class="btn search-button-field[^>]*) aria-label="Search"', r"\1"),
-    (r'<summary aria-label="Toggle hidden content">', "<summary>"),
-    (r'<i class="theme-switch ([^>]*?)\s+title="[^"]*"', r'<i class="theme-switch \1 aria-hidden="true"'),
-    (r"<th(?: [^>]*)?>(?:<p></p>)?</th>", "<td></td>"),
-    (
-        r'<div id="pst-primary-sidebar"',
-        '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"',
-    ),
-]
+_MENDED = {
+    r'role="doc-biblioentry"': 'role="listitem"',
+    r'(<button class="btn search-button-field[^>]*) aria-label="Search"': r"\1",
+    r'<summary aria-label="Toggle hidden content">': "<summary>",
+    r'<i class="theme-switch ([^>]*?)\s+title="[^"]*"': r'<i class="theme-switch \1 aria-hidden="true"',
+    r"<th(?: [^>]*)?>(?:<p></p>)?</th>": "<td></td>",
+    r'<div id="pst-primary-sidebar"': '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"',
+}
 
 
 def _mend_pages(app: Sphinx, exception: Exception | None) -> None:
@@ -254,6 +257,6 @@ def _mend_pages(app: Sphinx, exception: Exception | None) -> None:
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).glob("**/*.html"):
             text = path.read_text()
-            for pattern, replacement in _MENDED:
+            for pattern, replacement in _MENDED.items():
                 text = re.sub(pattern, replacement, text)
             path.write_text(text)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,41 +31,35 @@ from study import parameters as params
 parameters = params.from_notebook(globals())
 ```
 """
-STUDY = """
-from types import SimpleNamespace
-import xarray as xr
-class Study:
-    grid = []
-    store = SimpleNamespace(root="_build/store")
-    def __init__(self, parameters):
-        self.parameters = parameters
-    def faces(self):
-        return xr.Dataset({"pixels": ("image", [1, 2])})
-    def pretraining_set(self, label):
-        return self.faces()
-    def export_relevance(self, path):
-        path.mkdir(exist_ok=True)
+RESULTS = """
+from report.records import write_json
+
+def write(parameters, folder):
+    write_json(folder / "claims.json", [{"id": "C1", "estimate": float("nan"), "verdict": "inconclusive"}])
+    return {}
 """
-LEDGER = """
-def ledger(study):
-    return [{"id": "C1", "estimate": float("nan"), "verdict": "inconclusive"}]
-"""
+
+
+def pytest_collection_modifyitems(items):
+    """With several workers (`--dist loadgroup`) a file's tests share one, and so its fixtures, unless they say else."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 class Project:
-    """A copy of the project with notebooks and a study that take no time."""
+    """A copy of the project with notebooks and results that take no time, on a machine without Chromium."""
 
     def __init__(self, root: Path):
         self.root = root
-        for name in ("analysis", "report", "study"):
+        for name in ("analysis", "faces", "report", "study"):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("profiles", "book/_static"):
             shutil.copytree(ROOT / name, root / name)
         for name in ("_config.yml", "requirements.lock", "book/references.bib"):
             shutil.copy(ROOT / name, root / name)
         (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: book/first\n")
-        (root / "study" / "__init__.py").write_text(STUDY)
-        (root / "study" / "multiverse.py").write_text(LEDGER)
+        (root / "report" / "results.py").write_text(RESULTS)
         self.section("index", "# Front\n\nSee [the first](first.md).\n")
         self.section("first", "# First\n\n```{code-cell} ipython3\nprint(parameters.seeds)\n```\n")
 
@@ -76,9 +69,9 @@ class Project:
 
     def start(self, *arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "report", *arguments]
-        return subprocess.Popen(
-            command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        environment = os.environ | {"PATH": str(Path(sys.executable).parent)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.root, env=environment, **pipes)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         process = self.start(*arguments)
@@ -94,6 +87,8 @@ def project(tmp_path):
 @pytest.fixture
 def one_thread():
     """One torch thread during the test: small networks gain nothing from more."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,14 +1,12 @@
 """Figures of the paper: one look, captions that Sphinx numbers, text alternatives, data to download."""
 
-from report.figures.charts import bars, curves, heatmap, intervals, scatter, specification
+from report.figures.charts import bars, curves, heatmap, intervals, specification
 from report.figures.explorer import explorer
 from report.figures.images import image_grid, map_image
 from report.figures.show import MIME, Figure, show
-from report.figures.theme import PALETTE
 
 __all__ = [
     "MIME",
-    "PALETTE",
     "Figure",
     "bars",
     "curves",
@@ -17,7 +15,6 @@ __all__ = [
     "image_grid",
     "intervals",
     "map_image",
-    "scatter",
     "show",
     "specification",
 ]

@@ -1,4 +1,8 @@
-"""Chart builders for tidy pandas DataFrames: one row per mark, one column per variable."""
+"""Chart builders for tidy pandas DataFrames: one row per mark, one column per variable.
+
+In all of them `facet` gives one panel per value of a column, `columns` panels side by side; an entry of `colour` can be
+picked by a click; and `rule` draws a dashed line, for example at chance.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from report.figures.theme import DIVERGING, HEIGHT, RANKINGS, SEQUENTIAL, VERDICTS
+from report.figures.theme import DIVERGING, HEIGHT, PALETTE, RANKINGS, SEQUENTIAL, VERDICTS
 
 alt.data_transformers.disable_max_rows()  # `show` limits the size of a chart instead
 
@@ -16,7 +20,7 @@ def curves(
     df: pd.DataFrame,
     x: str,
     y: str,
-    colour: str | None = None,
+    colour: str,
     low: str | None = None,
     high: str | None = None,
     facet: str | None = None,
@@ -24,7 +28,6 @@ def curves(
     x_title: str | None = None,
     y_title: str | None = None,
     rule: float | None = None,
-    log_x: bool = False,
     emphasis: str | None = None,
     detail: str | None = None,
 ) -> alt.TopLevelMixin:
@@ -34,43 +37,29 @@ def curves(
         emphasis: the entry of `colour` that matters most: its line is thick, and no other entry has a band unless it
             is picked, because more than a few bands hide each other.
         detail: one line for each value of this column, all lines of one `colour` alike.
-        facet: one panel per value of this column, `columns` panels side by side.
-        rule: draw a dashed horizontal line here, for example chance.
     """
     _need(df, x, y, colour, low, high, facet, detail)
     if emphasis is not None and emphasis not in set(df[colour]):
         raise ValueError(f"emphasis={emphasis!r}: no such entry of {colour!r}")
-    horizontal = alt.X(
-        x, type="quantitative", title=x_title or x, scale=alt.Scale(type="log" if log_x else "linear")
-    )
-    base = alt.Chart(df).encode(horizontal)
-    if colour:
-        base = base.encode(_colour(df, colour))
+    base = alt.Chart(df).encode(_amount(alt.X, x, x_title), _colour(df, colour))
     if detail:
         base = base.encode(detail=alt.Detail(detail, type="nominal"))
-    value = alt.Y(y, type="quantitative", title=y_title or y, scale=alt.Scale(zero=False))
-    tip = _tooltip(df, facet, colour, detail, x, y, low, high)
+    value = _amount(alt.Y, y, y_title, scale=alt.Scale(zero=False))
     line = base.mark_line().encode(value, opacity=_fade(colour))
     if emphasis is not None:
         # every row of a line has its colour, and so its width
         line = line.encode(size=alt.condition(_is(colour, emphasis), alt.value(3.5), alt.value(1.2)))
+    tip = _tooltip(df, facet, colour, detail, x, y, low, high)
     layers = [line, base.mark_point().encode(value, opacity=_fade(colour), tooltip=tip)]
     if low and high:
         opacity = _fade(colour, 0.2) if emphasis is None else _only(colour, emphasis, 0.2)
         # a panel without a single interval would have no extent: there the band is as thin as the line
-        ends = {
-            f"{name} drawn": f"isValid(datum[{name!r}]) ? datum[{name!r}] : datum[{y!r}]"
-            for name in (low, high)
-        }
-        band = base.transform_calculate(**ends).mark_area()
-        band = band.encode(
-            alt.Y(f"{low} drawn", type="quantitative", title=y_title or y),
-            alt.Y2(f"{high} drawn"),
-            opacity=opacity,
-        )
-        layers.insert(0, band)
+        drawn = "isValid(datum[{0!r}]) ? datum[{0!r}] : datum[{1!r}]"
+        band = base.transform_calculate(**{f"{end} drawn": drawn.format(end, y) for end in (low, high)})
+        ends = _amount(alt.Y, f"{low} drawn", y_title or y), alt.Y2(f"{high} drawn")
+        layers.insert(0, band.mark_area().encode(*ends, opacity=opacity))
     if rule is not None:
-        layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(rule)))
+        layers.append(_dashed(df, facet, y=rule))
     return _assemble(layers, df, facet, columns, colour)
 
 
@@ -91,7 +80,6 @@ def intervals(
     """One row per `label`: a dot with its interval as whiskers.
 
     Args:
-        rule: draw a vertical line here; None for no line.
         margin: shade from `rule - margin` to `rule + margin`, the region of practical equivalence.
         within: cut the axis here, so that one very wide interval does not squeeze all others; an interval that
             goes further ends in an arrowhead.
@@ -106,7 +94,7 @@ def intervals(
     if side_by_side > 1:
         base = base.encode(yOffset=alt.YOffset(colour, sort=None))
     tip = _tooltip(df, facet, label, colour, estimate, low, high)
-    scale, mark = alt.Scale(zero=False), {} if colour else {"color": _FIRST}
+    scale, mark = alt.Scale(zero=False), {} if colour else {"color": PALETTE[0]}
     least, most = df[[low, high]].min(axis=None), df[[low, high]].max(axis=None)
     arrows: list[alt.Chart] = []
     if within and (least < within[0] or most > within[1]):
@@ -120,23 +108,17 @@ def intervals(
                 head = base.transform_filter(beyond).mark_point(shape=shape, filled=True, size=90, **mark)
                 arrows.append(head.encode(x=alt.datum(edge), tooltip=tip))
         mark["clip"] = True
-    few = alt.Axis(
-        tickCount=6 if facet is None else 4
-    )  # more numbers do not fit, and Vega would drop every other
-    whiskers = base.mark_rule(strokeWidth=2, **mark).encode(
-        alt.X(low, type="quantitative", title=title or estimate, scale=scale, axis=few),
-        alt.X2(high),
-        tooltip=tip,
-    )
-    dots = base.mark_point(size=90, **mark).encode(
-        alt.X(estimate, type="quantitative", title=title or estimate), tooltip=tip
-    )
+    # more numbers do not fit, and Vega would drop every other
+    few, title = alt.Axis(tickCount=6 if facet is None else 4), title or estimate
+    ends = _amount(alt.X, low, title, scale=scale, axis=few), alt.X2(high)
+    whiskers = base.mark_rule(strokeWidth=2, **mark).encode(*ends, tooltip=tip)
+    dots = base.mark_point(size=90, **mark).encode(_amount(alt.X, estimate, title), tooltip=tip)
     layers: list[alt.Chart] = []
     if margin is not None and rule is not None:
-        ends = {"x": alt.datum(rule - margin), "x2": alt.datum(rule + margin)}
-        layers.append(_once(df, facet).mark_rect(opacity=0.15, color="grey").encode(**ends))
+        region = {"x": alt.datum(rule - margin), "x2": alt.datum(rule + margin)}
+        layers.append(_once(df, facet).mark_rect(opacity=0.15, color="grey").encode(**region))
     if rule is not None:
-        layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(rule)))
+        layers.append(_dashed(df, facet, x=rule))
     height = df[label].nunique() * (14 + 14 * side_by_side)
     return _assemble([*layers, whiskers, dots, *arrows], df, facet, columns, colour, height)
 
@@ -146,61 +128,23 @@ def bars(
     x: str,
     y: str,
     colour: str | None = None,
-    low: str | None = None,
-    high: str | None = None,
     facet: str | None = None,
     columns: int = 2,
     x_title: str | None = None,
     y_title: str | None = None,
     rule: float | None = None,
 ) -> alt.TopLevelMixin:
-    """Vertical bars from zero, side by side where `colour` is given, with whiskers from `low` to `high`."""
-    _need(df, x, y, colour, low, high, facet)
+    """Vertical bars from zero, side by side where `colour` is given."""
+    _need(df, x, y, colour, facet)
     lines = alt.Axis(labelAngle=0, labelExpr=_IN_LINES)
     base = alt.Chart(df).encode(alt.X(x, type="nominal", sort=None, title=x_title or x, axis=lines))
     if colour:
         base = base.encode(xOffset=alt.XOffset(colour, sort=None))
-    tip = _tooltip(df, facet, x, colour, y, low, high)
-    value = alt.Y(y, type="quantitative", title=y_title or y)
-    fill = _colour(df, colour) if colour else alt.value(_FIRST)
-    layers = [base.mark_bar().encode(value, color=fill, opacity=_fade(colour), tooltip=tip)]
-    if low and high:
-        layers.append(
-            base.mark_rule().encode(alt.Y(low, type="quantitative", title=y_title or y), alt.Y2(high))
-        )
+    fill = _colour(df, colour) if colour else alt.value(PALETTE[0])
+    look = {"color": fill, "opacity": _fade(colour), "tooltip": _tooltip(df, facet, x, colour, y)}
+    layers = [base.mark_bar().encode(_amount(alt.Y, y, y_title), **look)]
     if rule is not None:
-        layers.append(_once(df, facet).mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(rule)))
-    return _assemble(layers, df, facet, columns, colour)
-
-
-def scatter(
-    df: pd.DataFrame,
-    x: str,
-    y: str,
-    colour: str | None = None,
-    label: str | None = None,
-    facet: str | None = None,
-    columns: int = 2,
-    x_title: str | None = None,
-    y_title: str | None = None,
-    diagonal: bool = False,
-) -> alt.TopLevelMixin:
-    """Points; `label` names each on hover; `diagonal` draws y = x."""
-    _need(df, x, y, colour, label, facet)
-    points = alt.Chart(df).mark_point().encode(
-        alt.X(x, type="quantitative", title=x_title or x, scale=alt.Scale(zero=False)),
-        alt.Y(y, type="quantitative", title=y_title or y, scale=alt.Scale(zero=False)),
-        opacity=_fade(colour, 0.8),
-        color=_colour(df, colour) if colour else alt.value(_FIRST),
-        tooltip=_tooltip(df, facet, label, colour, x, y),
-    )  # fmt: skip
-    layers = [points]
-    if diagonal:
-        ends = [float(min(df[x].min(), df[y].min())), float(max(df[x].max(), df[y].max()))]
-        line = _once(df, facet).mark_rule(strokeDash=[4, 4]).encode(
-            x=alt.datum(ends[0]), y=alt.datum(ends[0]), x2=alt.datum(ends[1]), y2=alt.datum(ends[1])
-        )  # fmt: skip
-        layers.insert(0, line)
+        layers.append(_dashed(df, facet, y=rule))
     return _assemble(layers, df, facet, columns, colour)
 
 
@@ -233,14 +177,13 @@ def heatmap(
         reach = max(abs(largest - centre), abs(smallest - centre)) or 1.0
         scale = alt.Scale(scheme=DIVERGING, domain=[centre - reach, centre + reach])
         pale = f"abs(datum[{value!r}] - {centre}) > {0.7 * reach}"
-    slanted = alt.Axis(labelAngle=-40, labelLimit=160)
+    slanted, wide = alt.Axis(labelAngle=-40, labelLimit=160), alt.Axis(labelLimit=230)
     base = alt.Chart(df).encode(
         alt.X(column, type="nominal", sort=None, title=column_title or column, axis=slanted),
-        alt.Y(row, type="nominal", sort=None, title=row_title or row, axis=alt.Axis(labelLimit=230)),
+        alt.Y(row, type="nominal", sort=None, title=row_title or row, axis=wide),
     )
     cells = base.mark_rect().encode(
-        alt.Color(value, type="quantitative", title=title or value, scale=scale),
-        tooltip=_tooltip(df, facet, row, column, value),
+        _amount(alt.Color, value, title, scale=scale), tooltip=_tooltip(df, facet, row, column, value)
     )
     text = base.mark_text(fontSize=11).encode(
         alt.Text(value, type="quantitative", format=f".{digits}f"),
@@ -250,15 +193,7 @@ def heatmap(
 
 
 def specification(
-    df: pd.DataFrame,
-    estimate: str,
-    low: str,
-    high: str,
-    colour: str,
-    facet: str,
-    columns: int = 2,
-    tips: tuple[str, ...] = (),
-    title: str | None = None,
+    df: pd.DataFrame, estimate: str, low: str, high: str, colour: str, facet: str, tips: tuple[str, ...] = ()
 ) -> alt.TopLevelMixin:
     """Specification curves: every analysis as a dot with its interval, ascending, one panel and scale per `facet`.
 
@@ -266,23 +201,19 @@ def specification(
     """
     _need(df, estimate, low, high, colour, facet, *tips)
     df = df.sort_values([facet, estimate]).assign(rank=lambda rows: rows.groupby(facet).cumcount() + 1)
-    base = alt.Chart(df).encode(
-        alt.X("rank", type="quantitative", title="analyses, by estimate", axis=alt.Axis(tickMinStep=1)),
-        _colour(df, colour),
-        opacity=_fade(colour),
-    )
+    rank = _amount(alt.X, "rank", "analyses, by estimate", axis=alt.Axis(tickMinStep=1))
+    base = alt.Chart(df).encode(rank, _colour(df, colour), opacity=_fade(colour))
     tip = _tooltip(df, facet, *tips, estimate, low, high, colour)
-    value = {"type": "quantitative", "title": title or estimate}
-    whiskers = base.mark_rule(strokeWidth=1).encode(alt.Y(low, **value), alt.Y2(high), tooltip=tip)
-    dots = base.mark_point(size=14, filled=True).encode(alt.Y(estimate, **value), tooltip=tip)
-    chart = _assemble([whiskers, dots], df, facet, columns, colour, 150)
-    return chart.resolve_scale(x="independent", y="independent")
+    ends = _amount(alt.Y, low, estimate), alt.Y2(high)
+    whiskers = base.mark_rule(strokeWidth=1).encode(*ends, tooltip=tip)
+    dots = base.mark_point(size=14, filled=True).encode(_amount(alt.Y, estimate), tooltip=tip)
+    return _assemble([whiskers, dots], df, facet, 2, colour, 150).resolve_scale(
+        x="independent", y="independent"
+    )
 
 
-_FIRST = "#0072B2"
-_IN_LINES = (
-    "split(replace(datum.label, regexp('([/ ])', 'g'), '$1\\n'), '\\n')"  # "faces/gender" in two lines
-)
+# "faces/gender" in two lines
+_IN_LINES = "split(replace(datum.label, regexp('([/ ])', 'g'), '$1\\n'), '\\n')"
 
 
 def _need(df: pd.DataFrame, *names: str | None) -> None:
@@ -290,6 +221,11 @@ def _need(df: pd.DataFrame, *names: str | None) -> None:
         raise ValueError(f"no column {missing[0]!r} in the data; there are {', '.join(map(str, df.columns))}")
     if df.empty:
         raise ValueError("no rows to draw")
+
+
+def _amount(channel: type, column: str, title: str | None = None, **options: Any) -> Any:
+    """A quantitative encoding."""
+    return channel(column, type="quantitative", title=title or column, **options)
 
 
 def _colour(df: pd.DataFrame, name: str) -> alt.Color:
@@ -302,16 +238,19 @@ def _colour(df: pd.DataFrame, name: str) -> alt.Color:
 
 
 def _tooltip(df: pd.DataFrame, *names: str | None) -> list[alt.Tooltip]:
-    tips = []
-    for name in dict.fromkeys(n for n in names if n):
-        number = pd.api.types.is_float_dtype(df[name])
-        tips.append(alt.Tooltip(name, format=".3~g") if number else alt.Tooltip(name))
-    return tips
+    formats = {name: {"format": ".3~g"} for name in df if pd.api.types.is_float_dtype(df[name])}
+    return [alt.Tooltip(name, **formats.get(name, {})) for name in dict.fromkeys(names) if name]
 
 
 def _once(df: pd.DataFrame, facet: str | None) -> alt.Chart:
     """A chart with one row per panel, for marks that depend on no row."""
     return alt.Chart(df).transform_aggregate(rows="count()", groupby=[facet] if facet else [])
+
+
+def _dashed(df: pd.DataFrame, facet: str | None, **at: float) -> alt.Chart:
+    """A dashed line across every panel, at a value of `x` or `y`."""
+    ends = {channel: alt.datum(value) for channel, value in at.items()}
+    return _once(df, facet).mark_rule(strokeDash=[4, 4]).encode(**ends)
 
 
 def _pick(colour: str) -> alt.Parameter:
@@ -324,11 +263,11 @@ def _fade(colour: str | None, full: float = 1.0) -> Any:
     return alt.condition(_pick(colour), alt.value(full), alt.value(full / 6)) if colour else alt.value(full)
 
 
-def _is(colour: str | None, entry: str) -> str:
+def _is(colour: str, entry: str) -> str:
     return f"datum[{colour!r}] === {entry!r}"
 
 
-def _only(colour: str | None, entry: str, full: float) -> alt.OpacityValue:
+def _only(colour: str, entry: str, full: float) -> alt.OpacityValue:
     """Opacity 0 but for picked entries and, while none is picked, for one entry."""
     picked = {"param": "pick", "empty": False, "value": full}
     usual = {"test": {"and": [_is(colour, entry), {"param": "pick"}]}, "value": full}

@@ -1,19 +1,24 @@
-"""The explorer: faces, maps, masked faces and decisions, to be looked at one by one in the page."""
+"""The explorer: faces, maps, masked faces and decisions, to be looked at one by one in the page.
+
+`explorer` packs them into a figure, and `markup` is its part of the page.
+"""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
+import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from PIL import Image
 
+from report import templates
 from report.figures.images import map_image
-from report.figures.show import Figure, check_texts
+from report.figures.show import Figure, img, png
 
+FOLDER = "explorer"  # under _static
 _STEPS = 127  # shades of each sign in a stored map
 
 
@@ -22,32 +27,27 @@ def explorer(dataset: xr.Dataset, name: str, caption: str, alt: str) -> Figure:
 
     Args:
         dataset: see `study.explorer.explore`.
-        name, caption, alt: as for `show`.
+        name, caption, alt: see `Figure`.
 
     Raises:
         ValueError: there is no face to show.
     """
-    check_texts(name, caption, alt)
     if not dataset.sizes["face"]:
         raise ValueError(f"figure {name!r}: no face to show")
     faces = [_face(dataset.isel(face=index)) for index in range(dataset.sizes["face"])]
-    payload = {
-        "kind": "explorer", "name": name, "caption": caption, "alt": alt,
-        "faces": [str(label) for label in dataset.label.values],
-        "models": [str(model) for model in dataset.model.values],
-        "tasks": [str(task) for task in dataset.task.values],
+    content = {
+        "faces": dataset.label.values.tolist(),
+        "models": dataset.model.values.tolist(),
+        "tasks": dataset.task.values.tolist(),
         "classes": dataset.attrs["classes"],
-        "rules": [str(rule) for rule in dataset.composite.values],
-        "modes": [str(mode) for mode in dataset["mode"].values],
+        "rules": dataset.composite.values.tolist(),
+        "modes": dataset["mode"].values.tolist(),
         "percents": dataset.percent.values.tolist(),
         "size": [dataset.sizes["x"], dataset.sizes["y"]],
         "data": faces,
-    }  # fmt: skip
-    pictures = "".join(
-        f'<img alt="{html.escape(label)}" src="data:image/png;base64,{face["pixels"]}">'
-        for label, face in zip(payload["faces"], faces, strict=True)
-    )
-    return Figure(payload, f"<figure>{pictures}<figcaption>{html.escape(caption)}</figcaption></figure>")
+    }
+    page = "".join(img(label, face["pixels"]) for label, face in zip(content["faces"], faces, strict=True))
+    return Figure("explorer", name, caption, alt, content, page)
 
 
 def _face(dataset: xr.Dataset) -> dict[str, Any]:
@@ -56,26 +56,21 @@ def _face(dataset: xr.Dataset) -> dict[str, Any]:
     `maps` and `levels` are tables of pictures with a row for each network and a column for each rule. Decisions run
     over (network, network that masks, rule, mode, percent), the last fastest; probabilities are in thousandths.
     """
-    order = ("model", "source", "composite", "mode", "percent")
+    dataset = dataset.transpose("model", "source", "composite", "mode", "percent", "y", "x", "channel")
     colours = map_image(np.linspace(-1, 1, 2 * _STEPS + 1)[None], limit=1.0)[0]
-    relevance = dataset.relevance.transpose("source", "composite", "y", "x").values
+    relevance = dataset.relevance.values
     limit = np.abs(relevance).max((2, 3), keepdims=True)
     strength = np.divide(relevance, limit, out=np.zeros_like(relevance), where=limit > 0)
     maps = Image.fromarray(_tiled((strength * _STEPS).round().astype(np.int16) + _STEPS))
     maps.putpalette(colours.tobytes())
-    levels = dataset.level.transpose("source", "composite", "y", "x").values
-    picture = ("y", "x", "channel")
     return {
-        "pixels": _png(Image.fromarray(dataset.pixels.transpose(*picture).values)),
-        "filling": _png(Image.fromarray(dataset.filling.transpose(*picture).values)),
-        "maps": _png(maps),
-        "levels": _png(Image.fromarray(_tiled(levels))),
+        "pixels": png(dataset.pixels.values),
+        "filling": png(dataset.filling.values),
+        "maps": png(maps),
+        "levels": png(_tiled(dataset.level.values)),
         "truth": dataset.truth.values.tolist(),
         "whole": [dataset.whole_prediction.values.tolist(), _thousandths(dataset.whole_probability)],
-        "masked": [
-            dataset.prediction.transpose(*order).values.ravel().tolist(),
-            _thousandths(dataset.probability.transpose(*order)),
-        ],
+        "masked": [dataset.prediction.values.ravel().tolist(), _thousandths(dataset.probability)],
     }
 
 
@@ -89,7 +84,24 @@ def _thousandths(values: xr.DataArray) -> list[int]:
     return (values.values.ravel() * 1000).round().astype(int).tolist()
 
 
-def _png(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+def markup(figure: dict[str, Any], static: Path) -> str:
+    """The HTML of an explorer. What belongs to one face becomes a script of its own, read when it is first shown.
+
+    Args:
+        figure: the payload of `explorer`.
+        static: the folder of the book's static files, which gets the scripts.
+    """
+    keys = ("faces", "models", "tasks", "classes", "modes", "percents", "size", "rules")
+    shared = {key: figure[key] for key in keys}
+    shared["scripts"] = [_script(index, face, static) for index, face in enumerate(figure["data"])]
+    about = json.dumps(shared, separators=(",", ":"))
+    percents = [f"{percent:g}" for percent in figure["percents"]]
+    return templates.fill("explorer.html", f=figure, about=about, percents=percents)
+
+
+def _script(index: int, face: dict[str, Any], static: Path) -> str:
+    text = f"explorerFace({index}, {json.dumps(face, separators=(',', ':'))});\n"
+    file = f"face-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}.js"
+    (static / FOLDER).mkdir(parents=True, exist_ok=True)
+    (static / FOLDER / file).write_text(text)
+    return f"_static/{FOLDER}/{file}"

@@ -1,15 +1,19 @@
-"""Put a chart on the page: spec, static picture, caption, text alternative."""
+"""Put a figure on the page: what the book renders, a page for other viewers, caption, text alternative."""
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
+import altair
+import numpy as np
 import vl_convert
+from PIL import Image
 
 from report.figures.theme import PRINT, WIDTH
 
@@ -21,29 +25,52 @@ LIMIT = 600_000  # characters of a chart's specification, so that no page grows 
 class Figure:
     """A figure as a notebook output.
 
-    The book's Sphinx extension renders `payload`, with a numbered caption; any other viewer shows `page`.
+    Attributes:
+        kind: chart, images or explorer. name: label for cross-references, unique in the book: `` {numref}`name` ``.
+        caption: MyST Markdown; Sphinx puts the number before it. alt: what a reader who cannot see the figure should
+            know, in a sentence or two. content: what the book's Sphinx extension renders. page: what any other viewer
+            shows, HTML.
+
+    Raises:
+        ValueError: name, caption or alt is missing.
     """
 
-    payload: dict[str, Any]
+    kind: str
+    name: str
+    caption: str
+    alt: str
+    content: dict[str, Any]
     page: str
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):
+            raise ValueError(
+                f"figure name {self.name!r}: use lower-case letters, digits and hyphens, a letter first"
+            )
+        for label in ("caption", "alt"):
+            if not getattr(self, label).strip():
+                raise ValueError(f"figure {self.name!r}: {label} is empty")
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """All but `page`, as JSON holds it."""
+        return {name: getattr(self, name) for name in ("kind", "name", "caption", "alt")} | self.content
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {MIME: self.payload, "text/html": self.page, "text/plain": self.payload["alt"]}
+        page = f"<figure>{self.page}<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+        return {MIME: self.payload, "text/html": page, "text/plain": self.alt}
 
 
-def show(chart: alt.TopLevelMixin, name: str, caption: str, alt: str) -> Figure:
+def show(chart: altair.TopLevelMixin, name: str, caption: str, alt: str) -> Figure:
     """An interactive chart with everything a reader needs; let it be the last expression of a cell.
 
     Args:
         chart: any altair chart. Its data become the figure's table and its CSV file.
-        name: label for cross-references, unique in the book: `` {numref}`name` ``.
-        caption: MyST Markdown; Sphinx puts the number before it.
-        alt: what a reader who cannot see the chart should know, in a sentence or two.
+        name, caption, alt: see `Figure`.
 
     Raises:
         ValueError: name, caption or alt is missing, or the chart holds too much data for a page.
     """
-    check_texts(name, caption, alt)
     spec = chart.to_dict()
     size = len(json.dumps(spec))
     if size > LIMIT:
@@ -51,14 +78,12 @@ def show(chart: alt.TopLevelMixin, name: str, caption: str, alt: str) -> Figure:
             f"figure {name!r}: {size} characters of data exceed {LIMIT}; summarise before drawing"
         )
     spec["description"] = alt
-    picture = _roomy(vl_convert.vegalite_to_svg(fixed_width(spec), config=PRINT))
+    # the static picture is for pages of fixed width: a chart as wide as its container gets the theme's width
+    fixed = spec | {"width": WIDTH} if spec.get("width") == "container" else spec
+    svg = _roomy(vl_convert.vegalite_to_svg(fixed, config=PRINT))
     # saving a notebook sorts keys, so the order of columns is kept apart
     columns = {key: list(rows[0]) for key, rows in spec.get("datasets", {}).items()}
-    payload = {
-        "kind": "chart", "name": name, "caption": caption, "alt": alt,
-        "spec": spec, "svg": picture, "columns": columns,
-    }  # fmt: skip
-    return Figure(payload, f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>")
+    return Figure("chart", name, caption, alt, {"spec": spec, "svg": svg, "columns": columns}, svg)
 
 
 def _roomy(svg: str) -> str:
@@ -66,15 +91,14 @@ def _roomy(svg: str) -> str:
     return re.sub(r'font-size="([\d.]+)px"', lambda size: f'font-size="{0.87 * float(size[1]):.1f}px"', svg)
 
 
-def check_texts(name: str, caption: str, alt: str) -> None:
-    """Raise ValueError unless a figure has a usable name, a caption and a text alternative."""
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-        raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens, a letter first")
-    for label, text in (("caption", caption), ("alt", alt)):
-        if not text.strip():
-            raise ValueError(f"figure {name!r}: {label} is empty")
+def png(picture: np.ndarray | Image.Image) -> str:
+    """A picture, `(H, W, 3)` or `(H, W)` uint8 where it is an array, as PNG in base64."""
+    buffer = io.BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
-def fixed_width(spec: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `spec` for pages of fixed width: a chart as wide as its container gets the theme's width."""
-    return spec | {"width": WIDTH} if spec.get("width") == "container" else spec
+def img(alt: str, encoded: str) -> str:
+    """An HTML image of a PNG in base64."""
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{encoded}">'

@@ -12,18 +12,8 @@ import altair as alt
 # Okabe & Ito (2008), distinguishable with every common colour vision deficiency. Their black is left out, as
 # it is not legible in dark mode, and their yellow comes last, which is hard to see on white. The three after
 # it are for charts that cannot do with fewer.
-PALETTE = [
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#E69F00",
-    "#F0E442",
-    "#999999",
-    "#A6761D",
-    "#8F7FEF",
-]
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#999999"]
+PALETTE += ["#A6761D", "#8F7FEF"]
 # Entries that come back on several pages keep their colour, whichever others a chart has.
 VERDICTS = {"supported": "#009E73", "inconclusive": "#8A94A6", "contradicted": "#D55E00"}
 RANKINGS = {
@@ -45,17 +35,12 @@ FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 WIDTH = 640
 HEIGHT = 300
 
+_DARK = {"labelColor": "#222", "titleColor": "#222"}
 PRINT = {
     "background": "white",
-    "axis": {
-        "labelColor": "#222",
-        "titleColor": "#222",
-        "gridColor": "#ddd",
-        "domainColor": "#777",
-        "tickColor": "#777",
-    },
-    "legend": {"labelColor": "#222", "titleColor": "#222"},
-    "header": {"labelColor": "#222", "titleColor": "#222"},
+    "axis": _DARK | {"gridColor": "#ddd", "domainColor": "#777", "tickColor": "#777"},
+    "legend": _DARK,
+    "header": _DARK,
     "title": {"color": "#222"},
     "text": {"color": "#222"},
     "rule": {"color": "#555"},
@@ -64,37 +49,25 @@ PRINT = {
 
 @alt.theme.register("paper", enable=True)
 def _paper() -> alt.theme.ThemeConfig:
-    label, title = 13, 14
+    text = {"labelFontSize": 13, "titleFontSize": 14, "titleFontWeight": "normal"}
+    legend = {"labelLimit": 320, "symbolOpacity": 1, "orient": "top", "columns": 3, "gradientLength": 200}
+    sequential = {"scheme": SEQUENTIAL}
     return {
         "config": {
             "font": FONT,
             "view": {"continuousWidth": WIDTH, "continuousHeight": HEIGHT, "stroke": None},
-            "axis": {
-                "labelFontSize": label,
-                "titleFontSize": title,
-                "titleFontWeight": "normal",
-                "titlePadding": 8,
-            },
+            "axis": text | {"titlePadding": 8},
             "axisX": {"grid": False},
-            "legend": {
-                "labelFontSize": label,
-                "titleFontSize": title,
-                "titleFontWeight": "normal",
-                "labelLimit": 320,
-                "symbolOpacity": 1,
-                "orient": "top",
-                "columns": 3,
-                "gradientLength": 200,
-            },
-            "header": {"labelFontSize": label, "titleFontSize": title, "titleFontWeight": "normal"},
+            "legend": text | legend,
+            "header": text,
             "range": {
                 "category": PALETTE,
-                "heatmap": {"scheme": SEQUENTIAL},
-                "ramp": {"scheme": SEQUENTIAL},
+                "heatmap": sequential,
+                "ramp": sequential,
                 "diverging": {"scheme": DIVERGING},
             },
             "line": {"strokeWidth": 2},
             "point": {"filled": True, "size": 60},
-            "text": {"fontSize": label},
+            "text": {"fontSize": 13},
         }
     }

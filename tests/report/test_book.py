@@ -12,8 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from report.sections import Section
-
+pytestmark = pytest.mark.book
 FAILING = "# First\n\n```{code-cell} ipython3\ntotal = 41\nraise KeyError('no such face')\n```\n"
 
 
@@ -22,7 +21,6 @@ def _times(project):
     return {path.stem: path.stat().st_mtime_ns for path in folder.glob("*.ipynb")}
 
 
-@pytest.mark.slow
 def test_a_build_leaves_pages_notebooks_claims_and_manifest(project):
     done = project.run("book", "--profile", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -63,7 +61,6 @@ def test_a_build_leaves_pages_notebooks_claims_and_manifest(project):
     assert "More text" in (built / "html" / "first.html").read_text(), "the old pages stay"
 
 
-@pytest.mark.slow
 def test_a_failing_cell_is_shown_and_what_was_finished_is_kept(project):
     (project.root / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n- file: book/first\n- file: book/second\n"
@@ -82,7 +79,6 @@ def test_a_failing_cell_is_shown_and_what_was_finished_is_kept(project):
     assert [line.split()[1] for line in states.splitlines()[1:]][1:] == ["current", "failed"]
 
 
-@pytest.mark.slow
 def test_a_second_build_waits_and_takes_over_from_one_that_is_killed(project):
     cell = "# First\n\n```{code-cell} ipython3\nimport time\ntime.sleep(SECONDS)\n```\n"
     project.section("first", cell.replace("SECONDS", "300"))
@@ -100,7 +96,6 @@ def test_a_second_build_waits_and_takes_over_from_one_that_is_killed(project):
     assert {path.name for path in notebooks.iterdir()} == {"first.ipynb", "index.ipynb"}
 
 
-@pytest.mark.slow
 def test_run_makes_one_section_with_other_parameters(project):
     cell = "```{code-cell} ipython3\nprint(parameters.seeds)\n```\n"
     project.section("first", "# First\n\nAs in {cite}`bach2015`.\n\n" + cell)
@@ -114,7 +109,6 @@ def test_run_makes_one_section_with_other_parameters(project):
     assert "Sebastian Bach" in text, "what the section cites is listed on its page"
 
 
-@pytest.mark.slow
 def test_plain_papermill_line(project):
     bin_folder = os.path.dirname(sys.executable)
     line = "jupytext --quiet --to ipynb --output - book/first.md | papermill --no-progress-bar - out.ipynb"
@@ -123,30 +117,3 @@ def test_plain_papermill_line(project):
     assert done.returncode == 0, done.stderr
     cells = nbformat.read(project.root / "out.ipynb", as_version=4).cells
     assert any(out.get("text") == "5\n" for cell in cells if cell.cell_type == "code" for out in cell.outputs)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["run", "first", "-p", "seed=4"], ["seed", "did you mean 'seeds'"]),
-        (["run", "first", "-p", "seeds=many"], ["seeds", "many"]),
-        (["run", "first", "-p", "seeds=1"], ["seeds=1", "2"]),
-        (["run", "first", "-p", "seeds"], ["name=value"]),
-        (["run", "frist"], ["frist", "did you mean 'first'"]),
-        (["book", "--profile", "smoek"], ["smoek", "smoke"]),
-    ],
-)
-def test_a_wrong_request_is_one_error_before_anything_runs(project, arguments, words):
-    done = project.run(*arguments)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert all(word in done.stderr for word in words), done.stderr
-    assert not (project.root / "_build").exists()
-
-
-@pytest.mark.parametrize("count", [0, 2])
-def test_a_notebook_needs_exactly_one_parameters_cell(project, count):
-    cell = "\n```{code-cell} ipython3\n:tags: [parameters]\n\nprofile = None\n```\n"
-    project.section("first", "# First\n", parameters=cell * count)
-    with pytest.raises(ValueError, match=f"{count} cells"):
-        Section("first", project.root / "book" / "first.md").notebook()

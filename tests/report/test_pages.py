@@ -12,10 +12,10 @@ from bs4 import BeautifulSoup
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from report.sections import sections
+from report.sections import sections, texts
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PAGES = [section.name for section in sections()] + ["status", "search"]
+pytestmark = [pytest.mark.book, pytest.mark.timeout(900)]
+PAGES = [section.name for section in sections()] + [path.stem for path in texts()] + ["status", "search"]
 AXE = (resources.files("axe_core_python") / "axe.min.js").read_text()
 SHARED = "/_static/"  # what all pages have in common, loaded once
 
@@ -70,60 +70,80 @@ def violations(browser):
     return [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_page_asks_nobody_and_complains_of_nothing(view, page):
-    browser = view(page)
-    asked = [url for url in requests_of(browser) if not url.startswith(("file:", "data:", "blob:"))]
+MARKS = """return Array.from(document.querySelectorAll('.chart'), chart => [chart.id,
+    chart.querySelectorAll('.role-mark path, .role-mark text').length,
+    getComputedStyle(chart.querySelector('.role-axis-label text, .role-legend-label text') || chart).fill])"""
+WIDTHS = "return [document.documentElement.scrollWidth, window.innerWidth]"
+PICTURES = """return [Array.from(document.querySelectorAll('.chart'), e => e.offsetHeight),
+    Array.from(document.querySelectorAll('img.chart-static'), e => e.offsetHeight && e.naturalWidth)]"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(page, marks=pytest.mark.xdist_group(f"page {page}")) for page in PAGES],
+)
+def visit(request, browser, smoke_book):
+    """What a browser meets on a page in light mode, printed, in dark mode, and on a phone; opened once in each."""
+    path, seen = smoke_book / f"{request.param}.html", {}
+    open_page(browser, path)
+    seen["requests"] = requests_of(browser)
+    seen["messages"] = [
+        e["message"] for e in browser.get_log("browser") if e["level"] in ("WARNING", "SEVERE")
+    ]
+    seen["light"] = {"charts": browser.execute_script(MARKS), "violations": violations(browser)}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    seen["print"] = browser.execute_script(PICTURES)
+    open_page(browser, path, dark=True)
+    seen["dark"] = {"charts": browser.execute_script(MARKS), "violations": violations(browser)}
+    open_page(browser, path, width=320)
+    seen["phone"] = {"widths": browser.execute_script(WIDTHS), "violations": violations(browser)}
+    return seen
+
+
+def test_page_asks_nobody_and_complains_of_nothing(visit):
+    asked = [url for url in visit["requests"] if not url.startswith(("file:", "data:", "blob:"))]
     assert asked == []
-    said = [e["message"] for e in browser.get_log("browser") if e["level"] in ("WARNING", "SEVERE")]
-    assert said == []
+    assert visit["messages"] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_chart_has_marks_in_light_and_dark(view, page):
-    marks = """return Array.from(document.querySelectorAll('.chart'), chart => [chart.id,
-        chart.querySelectorAll('.role-mark path, .role-mark text').length,
-        getComputedStyle(chart.querySelector('.role-axis-label text, .role-legend-label text') || chart).fill])"""
-    light, dark = view(page).execute_script(marks), view(page, dark=True).execute_script(marks)
+def test_every_chart_has_marks_in_light_and_dark(visit):
+    light, dark = visit["light"]["charts"], visit["dark"]["charts"]
     assert [name for name, count, _ in light if count == 0] == []
     assert [(name, count) for name, count, _ in dark] == [(name, count) for name, count, _ in light]
     assert not {fill for *_, fill in light} & {fill for *_, fill in dark}, "text of charts follows the mode"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("page", PAGES)
-def test_page_is_accessible(view, page, dark):
-    assert violations(view(page, dark=dark)) == []
+@pytest.mark.parametrize("mode", ["light", "dark", "phone"])
+def test_page_is_accessible(visit, mode):
+    assert visit[mode]["violations"] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_page_fits_a_phone(view, page):
-    browser = view(page, width=320)
-    widths = "return [document.documentElement.scrollWidth, window.innerWidth]"
-    needed, there = browser.execute_script(widths)
-    assert (needed, there) == (320, 320), "a page that does not fit widens the window of a phone"
-    assert violations(browser) == []
+def test_page_fits_a_phone(visit):
+    assert visit["phone"]["widths"] == [320, 320], "a page that does not fit widens the window of a phone"
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_print_has_pictures_in_place_of_charts(view, page):
-    browser = view(page)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    shown = """return [Array.from(document.querySelectorAll('.chart'), e => e.offsetHeight),
-        Array.from(document.querySelectorAll('img.chart-static'), e => e.offsetHeight && e.naturalWidth)]"""
-    charts, pictures = browser.execute_script(shown)
+def test_print_has_pictures_in_place_of_charts(visit):
+    charts, pictures = visit["print"]
     assert len(charts) == len(pictures)
     assert not any(charts)
     assert all(pictures)
 
 
+def test_page_is_light(visit, smoke_book):
+    loaded = {unquote(urlsplit(url).path) for url in visit["requests"] if url.startswith("file:")}
+    sizes = {path: smoke_book.joinpath(path).stat().st_size for path in loaded if SHARED not in path}
+    assert sum(sizes.values()) < 3_000_000, sizes
+
+
 def test_what_is_picked_in_one_chart_is_picked_in_the_others(browser, project):
     """By click on a legend or on a mark; a family is picked with its pretraining, and its networks with it."""
     names = {"pretraining": ["a", "b"], "family": ["a/x", "b/x"], "model": ["a/x/0", "b/x/0"]}
-    cells = ["import pandas as pd", "from analysis import figures"]
+    cells = ["import pandas as pd", "from report import figures"]
     body = "\n".join([*cells, f"df = pd.DataFrame({{'x': [1, 2], 'y': [1, 2]}} | {names!r})"]) + "\n```\n"
-    for kind, by in (("scatter", "pretraining"), ("curves", "family"), ("bars", "model")):
-        show = f"figures.show(figures.{kind}(df, 'x', 'y', '{by}'), '{kind}', 'A chart.', 'A chart.')"
+    kinds = {"by-pretraining": "pretraining", "by-family": "family", "by-model": "model"}
+    for name, by in kinds.items():
+        chart = "figures.curves" if by == "family" else "figures.bars"
+        show = f"figures.show({chart}(df, 'x', 'y', '{by}'), '{name}', 'A chart.', 'A chart.')"
         body += "\n```{code-cell} ipython3\n" + show + "\n```\n"
     project.section("first", "# First\n\n```{code-cell} ipython3\n" + body)
     done = project.run("book", "--profile", "smoke")
@@ -132,15 +152,14 @@ def test_what_is_picked_in_one_chart_is_picked_in_the_others(browser, project):
     opacities = """const marks = document.querySelectorAll(
             `#chart-${arguments[0]} :is(.mark-symbol, .mark-rect).role-mark path`);
         return Array.from(marks, e => Number(e.getAttribute('opacity')) < 0.5)"""
-    faded = lambda kind: browser.execute_script(opacities, kind)  # noqa: E731
-    kinds = ("scatter", "curves", "bars")
-    assert [faded(kind) for kind in kinds] == [[False, False]] * 3
+    faded = lambda: [browser.execute_script(opacities, name) for name in kinds]  # noqa: E731
+    assert faded() == [[False, False]] * 3
     click = """document.querySelectorAll(arguments[0])[arguments[1]].dispatchEvent(
         new MouseEvent('click', {bubbles: true}))"""
-    browser.execute_script(click, "#chart-scatter .role-legend-label text", 0)
-    WebDriverWait(browser, 20).until(lambda b: [faded(kind) for kind in kinds] == [[False, True]] * 3)
-    browser.execute_script(click, "#chart-bars .mark-rect.role-mark path", 1)
-    WebDriverWait(browser, 20).until(lambda b: [faded(kind) for kind in kinds] == [[True, False]] * 3)
+    browser.execute_script(click, "#chart-by-pretraining .role-legend-label text", 0)
+    WebDriverWait(browser, 20).until(lambda b: faded() == [[False, True]] * 3)
+    browser.execute_script(click, "#chart-by-model .mark-rect.role-mark path", 1)
+    WebDriverWait(browser, 20).until(lambda b: faded() == [[True, False]] * 3)
 
 
 EXPLORED = """const box = document.querySelector('.explorer'), ink = (letter, name) =>
@@ -209,13 +228,6 @@ def test_links_lead_somewhere_and_nothing_is_loaded_from_elsewhere(smoke_book):
             if not target.exists() or known:
                 broken.append((path.name, url))
     assert (broken, foreign) == ([], [])
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_page_is_light(view, smoke_book, page):
-    loaded = {unquote(urlsplit(url).path) for url in requests_of(view(page)) if url.startswith("file:")}
-    sizes = {path: smoke_book.joinpath(path).stat().st_size for path in loaded if SHARED not in path}
-    assert sum(sizes.values()) < 3_000_000, sizes
 
 
 def test_downloads_hold_the_data(smoke_book):

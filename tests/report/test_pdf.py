@@ -34,6 +34,7 @@ def test_all_articles_become_one_document_whose_links_stay_inside(html):
     assert all(link[1:] in names for link in inside[:3])
 
 
+@pytest.mark.book
 def test_the_pdf_holds_every_page_and_is_linked_from_each(html, chromium):
     made = pdf.write(html, ["first", "second"], chromium)
     content = made.read_bytes()
@@ -52,10 +53,3 @@ def test_without_a_pdf_no_page_links_to_one(html, tmp_path):
         pdf.write(html, ["first", "second"], str(broken))
     assert pdf.NAME not in (html / "first.html").read_text()
     assert not (html / pdf.NAME).exists()
-
-
-def test_make_pdf_without_a_chromium_says_what_to_install(project, monkeypatch):
-    monkeypatch.setenv("PATH", "/nonexistent")
-    done = project.run("pdf", "--profile", "smoke")
-    assert done.returncode == 1 and "Chromium" in done.stderr and "Traceback" not in done.stderr
-    assert not (project.root / "_build").exists(), "said before anything is computed"

@@ -1,9 +1,9 @@
-"""Where a page can be run."""
+"""What the theme does not give: where a page can be run."""
 
 import pytest
 import yaml
 
-from report.buttons import launch_address
+from report.sphinx_extension import launch_address
 from study.parameters import ROOT
 
 

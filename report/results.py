@@ -1,0 +1,38 @@
+"""What a build gives beside its pages: the claims, the maps, and hashes of what both rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from report.records import read_json, write_json
+from study import multiverse, networks, relevance, stimuli, store
+from study.parameters import Parameters
+from study.steps import Study
+
+
+def write(parameters: Parameters, folder: Path) -> dict[str, Any]:
+    """Write `claims.json` and `relevance.zarr` into a folder.
+
+    Returns:
+        `weights`, by network, those of the files as the store recorded them; `images`, by set.
+    """
+    s = Study(parameters)
+    write_json(folder / "claims.json", multiverse.ledger(s))
+    relevance.export(s, folder / "relevance.zarr")
+    weights = {}
+    for cell in s.grid:
+        before = networks.pretrained, (cell.pretraining, cell.run)
+        for name, (step, of) in {
+            f"{cell.pretraining}, run {cell.run}": before,
+            cell.name: (networks.finetuned, (cell,)),
+        }.items():
+            record = read_json(s.store.root / step.kind / step.key(s, *of) / store.PROVENANCE)
+            weights[name] = record["files"][networks.WEIGHTS][1]
+    images = {
+        name: stimuli.pretraining_set(s, name)
+        for name, source in s.p.pretrainings.items()
+        if source != "none"
+    }
+    images["study"] = stimuli.faces(s)
+    return {"weights": weights, "images": {name: store.content_digest(data) for name, data in images.items()}}
