@@ -38,8 +38,8 @@ class Retrain(Settings):
     )
     retrain_seeds: int = Field(2, ge=2, le=50, description="retrained networks for each ranking and share")
 
-    _ascend = field_validator("retrain_percents")(ascending)
-    _each_once = field_validator("retrain_methods")(once)
+    _retrain_percents = field_validator("retrain_percents")(ascending)
+    _retrain_methods = field_validator("retrain_methods")(once)
 
 
 @step(

@@ -52,8 +52,8 @@ class Sanity(Settings):
     )
     sanity_label_epochs: int = Field(15, ge=1, le=1000, description="times that each of them is shown")
 
-    _ascend = field_validator("sanity_depths")(ascending)
-    _each_once = field_validator("sanity_methods")(once)
+    _sanity_depths = field_validator("sanity_depths")(ascending)
+    _sanity_methods = field_validator("sanity_methods")(once)
 
 
 def images(s: Study) -> xr.Dataset:

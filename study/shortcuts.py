@@ -59,8 +59,8 @@ class Shortcuts(Settings):
         description="methods whose maps are searched for shortcuts",
     )
 
-    _ascend = field_validator("shortcut_strengths")(ascending)
-    _each_once = field_validator("shortcut_kinds", "shortcut_methods")(once)
+    _shortcut_strengths = field_validator("shortcut_strengths")(ascending)
+    _shortcut_names = field_validator("shortcut_kinds", "shortcut_methods")(once)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,18 @@
 """Planted evidence and interventions: relevance must find what is known to matter, and noise must not pass for it."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
 
 import faces
-from analysis import attribution as baselines
+from analysis import attribution
 from analysis import evidence as ground_truth
-from analysis import masking
-from analysis.lrp import COMPOSITES
-from report import summaries
-from study import Study, archive, experiments, interventions, maps, planted, training, truth, vgg
-from study import parameters as params
-from study.planted import Planted
+from report import sentences
+from study import interventions, open_study, parameters, planted, relevance, stimuli, stored, training, truth
+from study import networks as trained
 
 MARGIN = 0.03  # of average precision; the seed of the network and of its rivals moves it by less
 SET = "brows+jaw"
@@ -22,8 +21,9 @@ SET = "brows+jaw"
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """One set, two seeds, from random weights: seconds on one core."""
-    p = params.load(
+    return open_study(
         "smoke",
+        root=tmp_path_factory.mktemp("store"),
         pretrainings={"none": "none"},
         tasks=["gender"],
         finetuning_samples={"gender": 600},
@@ -34,7 +34,6 @@ def study(tmp_path_factory):
         evidence_samples=7500,
         evidence_images=60,
     )
-    return Study(p, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -45,29 +44,28 @@ def tables(study):
 @pytest.fixture(scope="module")
 def held_out(study):
     """Relevance of a network, the truth, and the three that relevance must beat, for what the network gets right."""
-    p, found = study.parameters, planted.held_out_faces(study.parameters, study.store, SET)
-    model = planted.network(p, study.store, Planted(SET, 0))
-    images = vgg.normalise(torch.from_numpy(found.pixels.sel(shown="original").values))
-    label = torch.from_numpy(found.label.values)
-    right = (model(images).argmax(1) == label).numpy() & found.truth.values.any((1, 2))
-    relevance = masking.rank(maps.attribute(p, model, images, label, p.composite), "positive")[right]
-    return relevance, found.truth.values[right], list(found.identity.values[right])
-
-
-def replacement(name, relevance, identities, seed):
-    control = masking.controls(name, relevance, seed=seed, identities=identities)
-    return control - control.amin((1, 2), keepdim=True)
+    shown, net = planted.held_out_faces(study, SET).load(), planted.nets(study.p)[0]
+    maps = planted.maps(study, planted.network(study, net), shown, ("relevance",))[0]
+    right = np.isfinite(planted.score(study, net).score.values[0, 0])
+    return torch.from_numpy(maps.values[right]), shown.truth.values[right], shown.identity.values[right]
 
 
 REPLACEMENTS = ("random", "centre", "other_image")
 
 
+def replacement(name, maps, identities, seed):
+    return attribution.control(name, maps, seed=seed, identities=identities)
+
+
 def finds_the_evidence(candidate, held_out):
     """Whether maps score above noise, the centre prior and the relevance of other images, each by a margin."""
-    relevance, evidence, identities = held_out
-    score = ground_truth.average_precision(candidate, evidence).mean()
-    rivals = [replacement(name, relevance, identities, seed=0) for name in REPLACEMENTS]
-    return all(score > ground_truth.average_precision(r, evidence).mean() + MARGIN for r in rivals)
+    maps, evidence, identities = held_out
+
+    def precision(scores):
+        return ground_truth.scores(scores, evidence)["precision"].mean()
+
+    rivals = [replacement(name, maps, identities, seed=0) for name in REPLACEMENTS]
+    return all(precision(candidate) > precision(rival) + MARGIN for rival in rivals)
 
 
 def test_relevance_finds_the_planted_evidence(held_out):
@@ -76,9 +74,9 @@ def test_relevance_finds_the_planted_evidence(held_out):
 
 @pytest.mark.parametrize("name", REPLACEMENTS)
 def test_what_is_not_relevance_does_not_pass_for_it(name, held_out):
-    relevance, _, identities = held_out
+    maps, _, identities = held_out
     for seed in (0, 1, 2):
-        assert not finds_the_evidence(replacement(name, relevance, identities, seed), held_out)
+        assert not finds_the_evidence(replacement(name, maps, identities, seed), held_out)
 
 
 def test_the_network_learned_the_cue_and_nothing_else(tables):
@@ -89,58 +87,56 @@ def test_the_network_learned_the_cue_and_nothing_else(tables):
     assert row.low < 0.5 < row.high
 
 
-def test_faces_without_the_cue_are_those_of_no_difference_between_the_classes(study):
-    p, found = study.parameters, planted.held_out_faces(study.parameters, study.store, SET)
-    plain = faces.make_faces(
+def drawn_again(study, shift):
+    """The held-out people as `faces` draws them, with another difference between the classes."""
+    p = study.p
+    return faces.make_faces(
         30,
         2,
         p.image_size,
         p.stimulus_seed + planted.PEOPLE_APART,
         first_identity=p.evidence_people,
         evidence=SET.split("+"),
-        shift=0.0,
+        shift=shift,
     )
-    difference = found.pixels.sel(shown="removed").values.astype(int) - plain.pixels.values
+
+
+def test_faces_without_the_cue_are_those_of_no_difference_between_the_classes(study):
+    shown = planted.held_out_faces(study, SET)
+    plain = drawn_again(study, 0.0)
+    difference = shown.pixels.sel(shown="removed").values.astype(int) - plain.pixels.values
     assert np.abs(difference).max() <= 1  # factors are float32: a rounded grey level may differ
-    assert found.label.values.mean() == 0.5
+    assert shown.label.values.mean() == 0.5
 
 
 def test_truth_lies_where_the_planted_part_is_or_was(study):
-    found = planted.held_out_faces(study.parameters, study.store, SET)
-    inside = planted.part_mask(found, SET)
-    density = [(found.truth.values * m).sum() / m.sum() for m in (inside, ~inside)]
+    evidence = planted.held_out_faces(study, SET).truth.values
+    drawn = drawn_again(study, study.p.evidence_shift)
+    names = drawn.attrs["parts"]
+    inside = np.isin(drawn.parts.values, [names.index(part) for part in SET.split("+")])
+    density = [(evidence * m).sum() / m.sum() for m in (inside, ~inside)]
     assert density[0] > 3 * density[1]
 
 
 def test_people_of_training_and_of_test_differ(study):
-    p = study.parameters
-    trained = planted.training_faces(p, study.store, SET)
-    assert trained.sizes["image"] == p.evidence_people
-    assert (
-        set(trained.identity.values) & set(planted.held_out_faces(p, study.store, SET).identity.values)
-        == set()
-    )
+    training_half = planted.training_faces(study, SET)
+    assert training_half.sizes["image"] == study.p.evidence_people
+    assert not set(training_half.identity.values) & set(planted.held_out_faces(study, SET).identity.values)
 
 
 def test_scores_have_an_interval_for_every_method_and_metric(study, tables):
-    scores, p = tables["scores"], study.parameters
-    assert len(scores) == 2 * 2 * len(p.evidence_methods) * len(ground_truth.METRICS)
+    scores = tables["scores"]
+    assert len(scores) == len(study.p.evidence_methods) * len(ground_truth.METRICS)
+    assert not scores.duplicated(["method", "metric"]).any()
     assert ((scores.low <= scores.estimate) & (scores.estimate <= scores.high)).all()
     assert scores.estimate.between(0, 1).all()
-    shown = truth.shown(scores)
-    assert len(shown) == len(scores) / 2 and not shown.duplicated(["truth", "method", "metric"]).any()
 
 
 def test_means_are_over_images_that_the_network_gets_right(study, tables):
-    p = study.parameters
-    found = planted.score_all(p, study.store)
-    own = found.score.sel(
-        {"truth": "change", "reading": "positive", "method": "epsilon_plus", "metric": "mass"}
-    )
-    assert (np.isfinite(own.values) <= found.correct.sel(shown="original").values).all()
-    row = tables["scores"].query(
-        "truth=='change' and reading=='positive' and method=='epsilon_plus' and metric=='mass'"
-    )
+    whole = planted.scores(study)
+    own = whole.score.sel({"method": "epsilon_plus", "metric": "mass"}).transpose("network", "image")
+    assert (np.isfinite(own.values) <= whole.correct.sel(shown="original").values).all()
+    row = tables["scores"].query("method=='epsilon_plus' and metric=='mass'")
     assert row.estimate.item() == pytest.approx(np.nanmean(own.values, axis=1).mean())
 
 
@@ -153,11 +149,10 @@ def test_the_ranking_starts_at_the_best_and_names_the_best_composite(tables):
 
 
 def test_names_of_methods_are_those_of_the_code():
-    composites, methods = set(planted.COMPOSITES), set(params.load("grid").evidence_methods)
-    assert composites == {*COMPOSITES, "epsilon_gamma_box"}
-    controls = set(masking.CONTROLS) - {"least"} | {"random_weights"}
-    assert methods == composites | set(baselines.METHODS) | controls
-    assert set(params.get_args(params.Part)) == set(faces.PART_FACTORS)
+    controls = set(attribution.CONTROLS) - {"least"} | {"random_weights"}
+    every = {*attribution.COMPOSITES, *attribution.METHODS, *controls}
+    assert set(parameters.load("grid").evidence_methods) == every
+    assert set(get_args(planted.Part)) == set(faces.PART_FACTORS)
 
 
 @pytest.mark.parametrize(
@@ -174,55 +169,50 @@ def test_names_of_methods_are_those_of_the_code():
     ],
 )
 def test_bad_parameters_are_one_error_that_names_them(name, value, said):
-    with pytest.raises(params.ParameterError, match=said):
-        params.load("demo", **{name: value})
+    with pytest.raises(parameters.ParameterError, match=said):
+        parameters.load("demo", **{name: value})
 
 
 def test_a_network_that_learned_nothing_is_an_error_that_says_what_to_do(study):
-    found = planted.score_all(study.parameters, study.store)
+    whole = planted.scores(study)
     with pytest.raises(ValueError, match="raise evidence_samples"):
-        truth.scores(study.parameters, found.assign(score=found.score * np.nan))
+        truth.scores(study, whole.assign(score=whole.score * np.nan))
 
 
 def test_the_default_composite_is_the_one_that_won():
     """The stored result sets the default; make it with `python -m report store truth`."""
-    assert experiments.EXPERIMENTS["truth"] == "study.truth"
-    assert params.load().composite == truth.winner(archive.recall("truth").tables["ranking"])
+    assert parameters.load().composite == truth.winner(stored.recall("truth").tables["ranking"])
 
 
 # ------------------------------------------------------------ interventions
 
 
 def test_swapping_a_part_changes_the_logit_as_recorded(study):
-    p, cell = study.parameters, study.grid[0]
-    found = interventions.intervene(p, study.store, cell)
-    index = interventions.chosen(p, study.store)
-    own = maps.explain(p, study.store, cell).isel(image=index)
-    swapped = interventions.swapped_faces(p, study.store)
-    logits = training.predict(study.network(cell), torch.from_numpy(swapped.sel(part="hair").values[0]))
-    expected = own.logit.values - logits.numpy()[np.arange(len(index)), own.target.values]
-    np.testing.assert_allclose(found.effect.sel(changed="swap", region="hair"), expected, atol=1e-5)
-    np.testing.assert_allclose(found["size"].sel(changed="swap", region="hair"), np.abs(expected), atol=1e-5)
+    cell, index = study.grid[0], interventions.chosen(study)
+    whole = interventions.intervene(study, cell).sel(changed="swap", region="hair")
+    own = relevance.explain(study, cell).isel(image=index)
+    swapped = interventions.swapped_faces(study).pixels.sel(part="hair").values[0]
+    logits = training.predict(trained.network(study, cell), torch.from_numpy(swapped)).numpy()
+    expected = own.logit.values - logits[np.arange(len(index)), own.target.values]
+    np.testing.assert_allclose(whole.effect, expected, atol=1e-5)
+    np.testing.assert_allclose(whole["size"], np.abs(expected), atol=1e-5)
 
 
 def test_swapped_faces_change_near_the_part_and_not_in_the_background(study):
-    p = study.parameters
-    index = interventions.chosen(p, study.store)
-    before = study.explained().isel(image=index)
-    swapped = interventions.swapped_faces(p, study.store).sel(part="mouth").values[0]
+    before = interventions.chosen_faces(study)
+    swapped = interventions.swapped_faces(study).pixels.sel(part="mouth").values[0]
     moved = np.abs(swapped.astype(int) - before.pixels.values).sum(1)
     assert moved[before.parts.values == faces.procedural.PARTS.index("mouth")].mean() > 5
     assert moved[before.parts.values == faces.procedural.PARTS.index("background")].mean() < 0.5
 
 
 def test_what_a_part_received_is_the_sum_of_the_map_over_it(study):
-    p, cell = study.parameters, study.grid[0]
-    found = interventions.intervene(p, study.store, cell).received.sel(ranking="relevance", region="nose")
-    index = interventions.chosen(p, study.store)
-    relevance = maps.explain(p, study.store, cell).relevance.values[index]
-    nose = study.explained().parts.values[index] == faces.procedural.PARTS.index("nose")
-    np.testing.assert_allclose(found.sel(question="direction"), (relevance * nose).sum((1, 2)), rtol=1e-4)
-    np.testing.assert_allclose(found.sel(question="size"), (np.abs(relevance) * nose).sum((1, 2)), rtol=1e-4)
+    cell = study.grid[0]
+    received = interventions.intervene(study, cell).received.sel(ranking="relevance", region="nose")
+    maps = relevance.explain(study, cell).relevance.values[interventions.chosen(study)]
+    nose = interventions.chosen_faces(study).parts.values == faces.procedural.PARTS.index("nose")
+    np.testing.assert_allclose(received.sel(question="direction"), (maps * nose).sum((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(received.sel(question="size"), (np.abs(maps) * nose).sum((1, 2)), rtol=1e-4)
 
 
 def test_correlations_are_spearmans_and_zero_where_nothing_varies():
@@ -234,8 +224,8 @@ def test_correlations_are_spearmans_and_zero_where_nothing_varies():
 
 
 def test_an_oracle_that_received_the_effect_correlates_perfectly(study):
-    found = interventions.intervene_all(study.parameters, study.store, study.grid)
-    oracle = found.assign(received=found.received * 0 + found["size"].sel(changed="swap", drop=True))
+    whole = interventions.intervene.grid(study)
+    oracle = whole.assign(received=whole.received * 0 + whole["size"].sel(changed="swap", drop=True))
     rho = interventions.correlations(oracle).sel(question="size", changed="swap", ranking="relevance")
     np.testing.assert_allclose(rho, 1)
 
@@ -251,32 +241,29 @@ def test_the_table_of_interventions_has_every_rival_with_an_interval(study):
 
 
 @pytest.fixture
-def photographs(study, monkeypatch):
-    """The same images without what only drawn faces have; fewer of them, so that nothing made before is read."""
-    plain = study.faces().drop_vars(["parts", "factors", "views"])
-    monkeypatch.setattr(interventions.study_stimuli, "faces", lambda p, store: plain)
-    return Study(study.parameters.model_copy(update={"intervention_images": 8}), study.store.root)
+def as_photographs(study, monkeypatch):
+    """The same images without what only drawn faces have, as if they came from a folder."""
+    drawn = ["parts", "factors", "views"]
+    monkeypatch.setattr(stimuli, "_photographs", lambda p: stimuli._procedural(p).drop_vars(drawn))
+    return study.but(faces="procedural photographs", intervention_images=8, finetuning_samples={"gender": 64})
 
 
-def test_fields_of_photographs_cover_every_pixel_once(photographs):
-    labels, names = interventions.chosen_regions(photographs.parameters, photographs.store)
+def test_photographs_are_filled_field_by_field(as_photographs):
+    labels, names = interventions.chosen_regions(as_photographs)
     assert labels.shape[1:] == (32, 32)
     assert np.bincount(labels[0].ravel()).tolist() == [64] * 16 == [64] * len(names)
-
-
-def test_photographs_are_filled_field_by_field(photographs):
-    found = interventions.intervene(photographs.parameters, photographs.store, photographs.grid[0])
-    assert found.changed.values.tolist() == ["fill"]
-    assert found.effect.shape == (1, 8, 16)
-    assert (found.received.sel(ranking="area") == 64).all()
-    table = interventions.table(photographs)
+    whole = interventions.intervene(as_photographs, as_photographs.grid[0])
+    assert whole.changed.values.tolist() == ["fill"]
+    assert whole.effect.shape == (1, 8, 16)
+    assert (whole.received.sel(ranking="area", question="size") == 64).all()
+    table = interventions.table(as_photographs)
     assert set(table.ranking) == {"relevance", *interventions.RIVALS}
-    assert "filling the region" in summaries.interventions_verdict(table)
+    assert "filling the region" in sentences.effects_told(table)
 
 
-def test_verdicts_name_the_best_composite_and_what_it_is_ahead_of(tables):
-    text = summaries.composites_verdict(tables["ranking"])
+def test_sentences_name_the_best_composite_and_what_it_is_ahead_of(tables):
+    text = sentences.composites(tables["ranking"])
     assert truth.winner(tables["ranking"]).replace("_", " ") in text.partition(".")[0]
-    wide = summaries.truth_by_metric(tables["scores"])
+    wide = sentences.scores(tables["scores"])
     assert list(wide.columns) == list(ground_truth.METRICS.values())
     assert wide.index[0] == tables["ranking"].method[0].replace("_", " ")
