@@ -53,6 +53,7 @@ class Networks(Settings):
     )
 
 
+WEIGHTS = "model.safetensors"  # the file of a network
 RECIPE = ("weight_decay", "batch_size", "augment", "bfloat16", "threads", "device")
 
 

@@ -13,6 +13,7 @@ step, so a result cannot depend on what its key does not hold.
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -148,6 +149,11 @@ class Step:
     def has(self, s: Study, *args: Any) -> bool:
         """Whether the result is there."""
         return s.store.has(self.kind, self.key(s, *args))
+
+    def files(self, s: Study, *args: Any) -> dict[str, str]:
+        """Name and hash of every file of a result that is there."""
+        record = s.store.root / self.kind / self.key(s, *args) / store.PROVENANCE
+        return {name: content for name, (_, content) in json.loads(record.read_text())["files"].items()}
 
     def _make(self, s: Study, args: Args, folder: Path) -> None:
         with _running(_Call(self, args, s.settings, frozenset(self.needed(s, *args)))):

@@ -41,9 +41,7 @@ def test_simulated_transfer_has_the_stated_truth():
 
 def test_rates_come_with_wilson_intervals():
     found = calibration.rate(np.repeat([True, False], [95, 5]))
-    assert found == pytest.approx(
-        {"experiments": 100, "rate": 0.95, "low": 0.8882, "high": 0.9785}, abs=1e-3
-    )
+    assert found == pytest.approx({"experiments": 100, "rate": 0.95, "low": 0.8882, "high": 0.9785}, abs=1e-3)
 
 
 def test_power_matches_simulated_studies():
