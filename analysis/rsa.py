@@ -187,10 +187,9 @@ def compare(
         )
     categories = [str(groups[identity]) if groups else "" for identity in identities]
     codes = np.unique(categories, return_inverse=True)[1]
-    same = np.equal(*(codes[index] for index in np.triu_indices(len(codes), 1)))
     both = np.vstack([models.get_vectors(), humans.get_vectors()])
-    ranks = _ranks(both, same)
-    if not (np.nanstd(ranks, axis=1) >= 1e-12).all():
+    ranks = _ranks(both, np.equal(*(codes[index] for index in np.triu_indices(len(codes), 1))))
+    if not np.isfinite(both).all() or not _vary(ranks):
         raise ValueError(
             "a matrix of dissimilarities does not vary among the pairs compared, or is not finite"
         )
@@ -198,7 +197,7 @@ def compare(
     estimate = _agreement(model_ranks, human_ranks)
 
     rng = np.random.default_rng(seed)
-    boot = _bootstrap(both, same, models.n_rdm, draws, rng)
+    boot = _bootstrap(both, models.n_rdm, codes, draws, rng)
     null = _permute(model_ranks, human_ranks, codes, permutations, rng)
     ceiling, note = None, "one matrix of human dissimilarities only: no noise ceiling"
     if humans.n_rdm > 1:
@@ -220,12 +219,15 @@ def compare(
     return Comparison(table, ceiling, note, boot, null, level)
 
 
-def _ranks(vectors: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Ranks (matrix, pair) over the pairs of one category, NaN elsewhere. Pairs may be NaN in all matrices."""
+def _ranks(vectors: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Ranks (matrix, pair) over the pairs that are `used`, NaN elsewhere."""
     ranks = np.full(vectors.shape, np.nan)
-    used = same & np.isfinite(vectors[0])
     ranks[:, used] = rankdata(vectors[:, used], axis=1)
     return ranks
+
+
+def _vary(ranks: np.ndarray) -> bool:
+    return bool(np.isfinite(ranks[0]).any() and (np.nanstd(ranks, axis=1) >= 1e-12).all())
 
 
 def _agreement(models: np.ndarray, humans: np.ndarray) -> np.ndarray:
@@ -234,15 +236,15 @@ def _agreement(models: np.ndarray, humans: np.ndarray) -> np.ndarray:
 
 
 def _bootstrap(
-    vectors: np.ndarray, same: np.ndarray, models: int, draws: int, rng: np.random.Generator
+    vectors: np.ndarray, models: int, codes: np.ndarray, draws: int, rng: np.random.Generator
 ) -> np.ndarray:
-    rows = RDMs(np.vstack([vectors, same[None]]))
+    matrices, n = RDMs(vectors).get_matrices(), len(codes)
     result = np.full((draws, models), np.nan)
     for draw in range(draws):
-        # rsatoolbox marks pairs of an item with its copy as NaN; its own sampler uses the global generator.
-        sample = rows.subsample_pattern("index", rng.integers(rows.n_cond, size=rows.n_cond)).get_vectors()
-        ranks = _ranks(sample[:-1], sample[-1] == 1)
-        if np.isfinite(ranks[0]).any() and (np.nanstd(ranks, axis=1) >= 1e-12).all():
+        items = np.sort(rng.integers(n, size=n))
+        upper, right = (items[index] for index in np.triu_indices(n, 1))
+        ranks = _ranks(matrices[:, upper, right], (codes[upper] == codes[right]) & (upper != right))
+        if _vary(ranks):
             result[draw] = _agreement(ranks[:models], ranks[models:])
     return result
 
