@@ -10,6 +10,7 @@ from skimage.filters import sobel
 from torch import Tensor, nn
 
 from analysis import lrp, masking
+from analysis.inference import Labels
 
 COMPOSITES = (*lrp.COMPOSITES, "epsilon_gamma_box")
 METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "guided_backprop", "occlusion")
@@ -39,7 +40,7 @@ def scores(
     seed: int,
     composite: str = "epsilon_plus",
     own: Tensor | None = None,
-    identities: Sequence[str] | np.ndarray | None = None,
+    identities: Labels | None = None,
     untrained: nn.Module | None = None,
     low: Bound = None,
     high: Bound = None,
@@ -151,7 +152,7 @@ def control(
     *,
     seed: int,
     images: Tensor | None = None,
-    identities: Sequence[str] | np.ndarray | None = None,
+    identities: Labels | None = None,
 ) -> Tensor:
     """A ranking `(N, H, W)` float32 that relevance must beat, for the relevance `scores` `(N, H, W)` of N images.
 
@@ -197,7 +198,7 @@ def control(
     raise ValueError(f"unknown control {name!r}; choose one of {', '.join(CONTROLS)}")
 
 
-def derangement(n: int, seed: int, identities: Sequence[str] | np.ndarray | None = None) -> np.ndarray:
+def derangement(n: int, seed: int, identities: Labels | None = None) -> np.ndarray:
     """A random permutation `(n,)` int64 without fixed points, and if possible to another identity.
 
     Possible means that no identity has more than half of the items; otherwise as few as can be stay with their own.

@@ -23,9 +23,10 @@ CROSSED = 200  # draws of people with each unit left out
 PAIRS = 100  # of models, at most, left out together
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Labels = Sequence | np.ndarray  # who or what each image, or model, belongs to
 
 
-def image_weights(groups: Sequence, n: int, seed: int) -> np.ndarray:
+def image_weights(groups: Labels, n: int, seed: int) -> np.ndarray:
     """Bootstrap weights `(n, N)` float64 of N images: identities drawn with replacement; rows sum to 1.
 
     `groups` `(N,)` names each image's identity. An identity drawn twice counts twice with all its images. ValueError
@@ -40,7 +41,7 @@ def image_weights(groups: Sequence, n: int, seed: int) -> np.ndarray:
     return counts / counts.sum(1, keepdims=True)
 
 
-def leave_one_out(strata: Sequence, units: Sequence | None = None) -> tuple[np.ndarray, np.ndarray]:
+def leave_one_out(strata: Labels, units: Labels | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Jackknife weights `(U, M)`, each row without one unit, of mean 1 per stratum; and the unit's stratum `(U,)`.
 
     `strata` `(M,)` is what stays fixed (the cell: pretraining and task). `units` `(M,)` is what was drawn at random, by
@@ -162,10 +163,10 @@ def _quantile(spread: np.ndarray, confidence: float) -> np.ndarray:
 
 def infer(
     statistic: Statistic,
-    groups: Sequence,
-    strata: Sequence | None = None,
+    groups: Labels,
+    strata: Labels | None = None,
     *,
-    units: Sequence | None = None,
+    units: Labels | None = None,
     n: int = 2000,
     seed: int = 0,
     pairs: bool = False,
@@ -257,11 +258,11 @@ def _pair_variance(
 
 def mean(
     values: np.ndarray,
-    groups: Sequence,
-    strata: Sequence | None = None,
+    groups: Labels,
+    strata: Labels | None = None,
     *,
     contrast: np.ndarray | None = None,
-    units: Sequence | None = None,
+    units: Labels | None = None,
     n: int = 2000,
     seed: int = 0,
 ) -> Estimate:
@@ -283,7 +284,7 @@ def mean(
     return infer(statistic, groups, strata, units=units, n=n, seed=seed)
 
 
-def _members(strata: Sequence, units: Sequence | None) -> list[list[np.ndarray]]:
+def _members(strata: Labels, units: Labels | None) -> list[list[np.ndarray]]:
     """For every stratum the units, each as an array of model indices."""
     of = np.asarray(strata)
     names = np.arange(len(of)) if units is None else np.asarray(units)

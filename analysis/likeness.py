@@ -12,7 +12,8 @@ def spearman(a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
 
     `b` defaults to `a`. Ties get their mean rank. A constant map has no correlation: NaN. ValueError for NaN maps.
     """
-    return _products(*(None if x is None else _standardised(_ranks(_pixels(x))) for x in (a, b)))
+    first = _standardised(_ranks(_pixels(a)))
+    return _products(first, first if b is None else _standardised(_ranks(_pixels(b))))
 
 
 def top_overlap(a: np.ndarray, b: np.ndarray | None = None, *, percent: float, seed: int = 0) -> np.ndarray:
@@ -21,8 +22,8 @@ def top_overlap(a: np.ndarray, b: np.ndarray | None = None, *, percent: float, s
     `a` and `b` as in `spearman`. Two unrelated maps share percent / 100. Ties are broken at random, differently for
     every map. ValueError for NaN maps and for a percent of no pixel.
     """
-    second = None if b is None else _top(b, percent, seed + 1)
-    return _products(_top(a, percent, seed), second)
+    first = _top(a, percent, seed)
+    return _products(first, first if b is None else _top(b, percent, seed + 1))
 
 
 def split_half(maps: np.ndarray, *, averaged: int = 1, splits: int = 20, seed: int = 0) -> np.ndarray:
@@ -81,6 +82,6 @@ def _top(maps: np.ndarray, percent: float, seed: int) -> np.ndarray:
     return mask.view(*pixels.shape).numpy() / np.sqrt(size, dtype=np.float32)
 
 
-def _products(a: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """`(N, A, P)` times `(N, B, P)` -> `(A, B, N)`."""
-    return (a @ (a if b is None else b).transpose(0, 2, 1)).transpose(1, 2, 0)
+    return (a @ b.transpose(0, 2, 1)).transpose(1, 2, 0)

@@ -6,7 +6,6 @@ controls all become scores (see `attribution.scores`), and from there on everyth
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 
 import numpy as np
 import torch
@@ -55,7 +54,7 @@ def select(scores: Tensor, percent: float | Sequence[float], *, seed: int) -> Te
         raise ValueError(f"scores of {len(bad)} image(s) hold NaN (first: image {bad[0]}); recompute them")
     n, height, width = scores.shape
     pixels = height * width
-    percents = [percent] if isinstance(percent, Real) else list(percent)
+    percents = [percent] if isinstance(percent, int | float) else list(percent)
     keys = _unique_keys(scores.reshape(n, pixels).float(), seed)
     ascending = keys.sort(dim=1).values
     masks = torch.zeros(len(percents), n, pixels, dtype=torch.bool, device=scores.device)
@@ -63,7 +62,7 @@ def select(scores: Tensor, percent: float | Sequence[float], *, seed: int) -> Te
         if k:
             torch.ge(keys, ascending[:, pixels - k, None], out=mask)
     masks = masks.reshape(-1, n, height, width)
-    return masks[0] if isinstance(percent, Real) else masks
+    return masks[0] if isinstance(percent, int | float) else masks
 
 
 def _unique_keys(scores: Tensor, seed: int) -> Tensor:

@@ -1,16 +1,17 @@
 """Permutation tests that respect the design: only what the null hypothesis makes exchangeable is exchanged."""
 
-from collections.abc import Sequence
 from itertools import product
 from math import factorial, prod
 
 import numpy as np
 from scipy import stats
 
+from analysis.inference import Labels
+
 TIE = 1e-9  # relative; permuted statistics this close to the observed one count as equal to it
 
 
-def sign_flip(differences: np.ndarray, groups: Sequence, *, n: int = 9999, seed: int = 0) -> float:
+def sign_flip(differences: np.ndarray, groups: Labels, *, n: int = 9999, seed: int = 0) -> float:
     """Two-sided p-value that paired differences `(N,)` are symmetric around 0, e.g. relevance minus control.
 
     The differences of an identity (`groups` `(N,)`) keep or change their sign together, so correlation between a
@@ -36,8 +37,8 @@ def sign_flip(differences: np.ndarray, groups: Sequence, *, n: int = 9999, seed:
 
 def label_swap(
     matrix: np.ndarray,
-    labels: Sequence,
-    blocks: Sequence,
+    labels: Labels,
+    blocks: Labels,
     *,
     pairs: np.ndarray | None = None,
     n: int = 9999,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import rsatoolbox
 from numpy.typing import ArrayLike
-from rsatoolbox.data import Dataset
-from rsatoolbox.inference import boot_noise_ceiling
-from rsatoolbox.rdm import RDMs, calc_rdm
+from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
+from rsatoolbox.rdm.compare import compare as rsa_compare
+from rsatoolbox.rdm.rdms import RDMs
+from scipy.spatial.distance import pdist
 from scipy.stats import rankdata
 
 CHUNK = 500  # permutations at once
@@ -37,16 +37,11 @@ def model_rdm(features: ArrayLike, identities: Sequence[str], **descriptors: obj
     rows = np.zeros((len(names), values.shape[1]))
     np.add.at(rows, codes, values)
     rows /= np.bincount(codes)[:, None]
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = names[~((length >= 1e-12) & np.isfinite(length))[:, 0]]
+    bad = names[~(rows.std(axis=1) >= 1e-12)]
     if len(bad):
         raise ValueError(f"features of {bad[0]!s} are not finite or do not vary ({len(bad)} identities)")
-    # Between rows of unit length, 1 - r is half the squared distance; rsatoolbox divides by columns.
-    rows = rows / length * np.sqrt(rows.shape[1] / 2)
-    rdm = calc_rdm(Dataset(rows, obs_descriptors={"identity": names.tolist()}), method="euclidean")
     return RDMs(
-        np.clip(rdm.get_vectors(), 0, None),
+        pdist(rows, "correlation")[None],
         dissimilarity_measure="correlation",
         rdm_descriptors={name: [value] for name, value in descriptors.items()},
         pattern_descriptors={"identity": names.tolist()},
@@ -232,7 +227,7 @@ def _vary(ranks: np.ndarray) -> bool:
 
 def _agreement(models: np.ndarray, humans: np.ndarray) -> np.ndarray:
     """(model,) mean over raters, of ranks: Spearman's rho is their Pearson's r."""
-    return rsatoolbox.rdm.compare(models, humans, method="corr").mean(axis=1)
+    return rsa_compare(RDMs(models), RDMs(humans), method="corr").mean(axis=1)
 
 
 def _bootstrap(

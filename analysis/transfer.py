@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from analysis.inference import Estimate, infer
+from analysis.inference import Estimate, Labels, infer
 
 
 class Model(Protocol):
@@ -84,7 +84,7 @@ def gains(performance: np.ndarray, control: np.ndarray) -> tuple[np.ndarray, np.
 def by_relation(
     values: np.ndarray,
     models: Sequence[Model],
-    groups: Sequence,
+    groups: Labels,
     *,
     scale: np.ndarray | None = None,
     n: int = 2000,
@@ -106,7 +106,7 @@ def by_relation(
 def relation_contrast(
     values: np.ndarray,
     models: Sequence[Model],
-    groups: Sequence,
+    groups: Labels,
     first: str,
     second: str,
     *,
@@ -139,7 +139,7 @@ def asymmetry(
     performance: np.ndarray,
     control: np.ndarray,
     models: Sequence[Model],
-    groups: Sequence,
+    groups: Labels,
     *,
     minimum: float = 0.02,
     n: int = 2000,
@@ -183,7 +183,7 @@ def _infer(
     scale: np.ndarray | None,
     masks: np.ndarray,
     models: Sequence[Model],
-    groups: Sequence,
+    groups: Labels,
     n: int,
     seed: int,
 ) -> Estimate:

@@ -16,12 +16,12 @@ BOUNDS = {"low": -4.0, "high": 4.0}
 
 @pytest.fixture
 def images():
-    return torch.randn(6, 3, 12, 10, generator=torch.Generator().manual_seed(1))
+    return torch.randn(6, 3, 8, 6, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
 def scores():
-    return torch.randn(6, 12, 10, generator=torch.Generator().manual_seed(2))
+    return torch.randn(6, 8, 6, generator=torch.Generator().manual_seed(2))
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -34,7 +34,7 @@ def network(seed: int = 0) -> nn.Sequential:
         nn.ReLU(inplace=True),
         nn.Flatten(),
         nn.Dropout(),
-        nn.Linear(8 * 6 * 5, 4),
+        nn.Linear(8 * 4 * 3, 4),
     ).eval()
 
 
@@ -49,7 +49,7 @@ def test_every_name_is_a_ranking_of_every_image(images, by):
     )
     assert list(found) == list(NAMES)
     for name, values in found.items():
-        assert values.shape == (6, 12, 10) and values.dtype == torch.float32 and values.isfinite().all(), name
+        assert values.shape == (6, 8, 6) and values.dtype == torch.float32 and values.isfinite().all(), name
         assert not values.requires_grad
         if by != "signed" and name not in ("blobs", "least"):
             assert (values >= 0).all(), name
@@ -99,7 +99,7 @@ def test_methods_leave_the_network_as_it_was_and_images_do_not_mix(images):
     many = images.repeat(4, 1, 1, 1)  # more than one batch
     for method in attribution.METHODS:
         maps = attribution.attribute(model, many, TARGETS.repeat(4), method)
-        assert maps.shape == (24, 12, 10) and (maps[0] != 0).any()
+        assert maps.shape == (24, 8, 6) and (maps[0] != 0).any()
         alone = attribution.attribute(model, images[3:4], TARGETS[3:4], method)
         assert torch.allclose(maps[[3, 21]], alone.expand(2, -1, -1), atol=1e-6)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
