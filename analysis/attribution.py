@@ -13,14 +13,19 @@ from analysis import lrp, masking
 from analysis.inference import Labels
 
 COMPOSITES = (*lrp.COMPOSITES, "epsilon_gamma_box")
-METHODS = ("gradient", "input_x_gradient", "integrated_gradients", "guided_backprop", "occlusion")
 # They tell what a change of the pixel would do, whichever way: their sign is no vote for or against the class, so they
 # are read by their magnitude wherever maps are read.
 UNSIGNED = ("gradient", "guided_backprop")
 CONTROLS = ("random", "blobs", "centre", "least", "other_image", "average", "edges")
 FROM_MAPS = ("blobs", "least", "other_image", "average")  # the other controls know nothing of the network
-STEPS = 32  # from 0 to the image, of integrated gradients
 BATCH = 16  # images, or perturbed images, that go through the network at once
+METHODS: dict[str, tuple[type, dict]] = {
+    "gradient": (attr.Saliency, {"abs": False}),
+    "input_x_gradient": (attr.InputXGradient, {}),
+    "integrated_gradients": (attr.IntegratedGradients, {"n_steps": 32, "internal_batch_size": BATCH}),
+    "guided_backprop": (attr.GuidedBackprop, {}),
+    "occlusion": (attr.Occlusion, {}),
+}
 
 Bound = float | Sequence[float] | None
 
@@ -98,7 +103,7 @@ def attribute(
         images: `(N, C, H, W)`; targets: `(N,)` classes, on the same device.
         method: one of COMPOSITES (LRP), or of METHODS: "gradient" (Simonyan et al. 2014, arXiv:1312.6034),
             "input_x_gradient" (Shrikumar et al. 2016, arXiv:1605.01713), "integrated_gradients" (Sundararajan et al.
-            2017, arXiv:1703.01365, from 0), "guided_backprop" (Springenberg et al. 2015, arXiv:1412.6806),
+            2017, arXiv:1703.01365, from 0 in 32 steps), "guided_backprop" (Springenberg et al. 2015, arXiv:1412.6806),
             "occlusion" (Zeiler & Fergus 2014, doi:10.1007/978-3-319-10590-1_53: drop of the logit while a square of
             an eighth of the height, moved by half of it, is 0).
         low, high: bounds of the network's input, numbers or one value per channel; only "epsilon_gamma_box" uses them.
@@ -117,30 +122,16 @@ def attribute(
 
 
 def _captum(model: nn.Module, images: Tensor, targets: Tensor, method: str) -> Tensor:
-    x = images.clone().requires_grad_()
-    match method:
-        case "gradient":
-            maps = attr.Saliency(model).attribute(x, target=targets, abs=False)
-        case "input_x_gradient":
-            maps = attr.InputXGradient(model).attribute(x, target=targets)
-        case "integrated_gradients":
-            maps = attr.IntegratedGradients(model).attribute(
-                x, target=targets, n_steps=STEPS, internal_batch_size=max(BATCH, len(x))
-            )
-        case "guided_backprop":
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")  # it removes them again
-                maps = attr.GuidedBackprop(model).attribute(x, target=targets)
-        case _:
-            side, channels = max(1, x.shape[-2] // 8), x.shape[1]
-            stride = max(1, side // 2)
-            maps = attr.Occlusion(model).attribute(
-                x,
-                target=targets,
-                sliding_window_shapes=(channels, side, side),
-                strides=(channels, stride, stride),
-            )
-    return maps.detach()
+    explainer, options = METHODS[method]
+    if method == "occlusion":
+        side, channels = max(1, images.shape[-2] // 8), images.shape[1]
+        step = max(1, side // 2)
+        options = {"sliding_window_shapes": (channels, side, side), "strides": (channels, step, step)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Setting backward hooks on ReLU"
+        )  # guided backprop removes them again
+        return explainer(model).attribute(images.clone().requires_grad_(), target=targets, **options).detach()
 
 
 # ------------------------------------------------------------ controls

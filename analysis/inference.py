@@ -49,14 +49,17 @@ def leave_one_out(strata: Labels, units: Labels | None = None) -> tuple[np.ndarr
     the variance of a statistic is (n - 1) / n times the sum over its rows of the squared deviations from their mean;
     strata add up (Efron & Tibshirani 1993, chapter 11). ValueError for a stratum with one unit.
     """
+    of_model = np.asarray(strata)
+    drawn = np.arange(len(of_model)) if units is None else np.asarray(units)
     rows, of = [], []
-    for stratum, members in enumerate(_members(strata, units)):
-        for left_out in members:
-            row = np.ones(len(strata))
-            for models in members:
-                row[models] = 0 if models is left_out else len(members) / (len(members) - 1)
-            rows.append(row)
-            of.append(stratum)
+    for index, stratum in enumerate(np.unique(of_model)):
+        inside = of_model == stratum
+        names = np.unique(drawn[inside])
+        if len(names) < 2:
+            raise ValueError(f"stratum {stratum!s} has a single unit; at least 2 seeds are needed")
+        for name in names:
+            rows.append(np.where(inside, len(names) / (len(names) - 1) * (drawn != name), 1.0))
+            of.append(index)
     return np.array(rows), np.array(of)
 
 
@@ -282,19 +285,6 @@ def mean(
         return np.einsum("...m,bm,mb->b...", c, v, np.broadcast_to(values @ w.T, (len(values), len(v))))
 
     return infer(statistic, groups, strata, units=units, n=n, seed=seed)
-
-
-def _members(strata: Labels, units: Labels | None) -> list[list[np.ndarray]]:
-    """For every stratum the units, each as an array of model indices."""
-    of = np.asarray(strata)
-    names = np.arange(len(of)) if units is None else np.asarray(units)
-    members = []
-    for stratum in np.unique(of):
-        inside = of == stratum
-        if len(np.unique(names[inside])) < 2:
-            raise ValueError(f"stratum {stratum!s} has a single unit; at least 2 seeds are needed")
-        members.append([np.flatnonzero(inside & (names == name)) for name in np.unique(names[inside])])
-    return members
 
 
 def _columns(samples: np.ndarray) -> np.ndarray:

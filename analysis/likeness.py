@@ -26,14 +26,13 @@ def top_overlap(a: np.ndarray, b: np.ndarray | None = None, *, percent: float, s
     return _products(first, first if b is None else _top(b, percent, seed + 1))
 
 
-def split_half(maps: np.ndarray, *, averaged: int = 1, splits: int = 20, seed: int = 0) -> np.ndarray:
-    """Reliability `(N,)` of a family's map, from the maps of its S seeds `(S, N, H, W)`.
+def split_half(maps: np.ndarray, *, splits: int = 20, seed: int = 0) -> np.ndarray:
+    """Reliability `(N,)` of a single model's map, from the maps of its family's S seeds `(S, N, H, W)`.
 
     Seeds are split at random into halves of h = S // 2 and the halves' mean rank maps are correlated (r). The
-    Spearman-Brown formula k r / (1 + (k - 1) r) with k = `averaged` / h turns that into the reliability of a mean over
-    `averaged` seeds: 1 for a single model's map, S for the family's mean map. Two families' maps cannot be expected to
-    correlate more than the geometric mean of their reliabilities (Spearman 1910; Brown 1910). ValueError for fewer
-    than 2 seeds.
+    Spearman-Brown formula k r / (1 + (k - 1) r) with k = 1 / h turns that into the reliability of one map. Two models'
+    maps cannot be expected to correlate more than the geometric mean of their reliabilities (Spearman 1910; Brown
+    1910). ValueError for fewer than 2 seeds.
     """
     ranks = _ranks(_pixels(maps))  # (N, S, P)
     seeds = ranks.shape[1]
@@ -48,7 +47,7 @@ def split_half(maps: np.ndarray, *, averaged: int = 1, splits: int = 20, seed: i
             ranks[:, chosen].mean(1, keepdims=True) for chosen in (order[:half], order[half : 2 * half])
         )
         correlations.append(_products(*(_standardised(h) for h in halves))[0, 0])
-    r, k = np.mean(correlations, axis=0), averaged / half
+    r, k = np.mean(correlations, axis=0), 1 / half
     return k * r / (1 + (k - 1) * r)
 
 

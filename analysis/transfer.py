@@ -7,26 +7,13 @@ grid). Arrays over pairs are `(S, T, N)`: source model (whose map), target model
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
 from analysis.inference import Estimate, Labels, infer
 
-
-class Model(Protocol):
-    """What the relation of two models depends on."""
-
-    @property
-    def pretraining(self) -> str: ...
-    @property
-    def run(self) -> int: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-
-
+Model = Any  # with `pretraining`, `run`, `task` and `seed`
 RELATIONS = ("seed", "run", "task", "run_task", "pretraining", "both")
 
 
