@@ -7,7 +7,6 @@ import pandas as pd
 import xarray as xr
 from rsatoolbox.rdm import RDMs
 from scipy.optimize import nnls
-from scipy.spatial.distance import squareform
 
 
 def factors(faces: xr.Dataset) -> pd.DataFrame:
@@ -31,67 +30,18 @@ def simulate_observers(
         noise: standard deviation of the noise, in standard deviations of d over the pairs.
         seed: of the noise.
 
-    Returns:
-        One matrix per rater, items in alphabetical order; rdm descriptors `group` and `rater` say "simulated",
-        `simulated` is True.
-
-    Raises:
-        KeyError: an unknown factor. ValueError: a weighted factor that is the same for all items.
+    Returns one matrix per rater, items in alphabetical order; the rdm descriptor `simulated` is True. KeyError for an
+    unknown factor, ValueError for a weighted one that is the same for all items.
     """
     factors = factors.sort_index()
-    truth = _distances(factors, weights)
+    truth = squared_differences(factors[list(weights)]) @ np.array(list(weights.values()), dtype=float)
     rng = np.random.default_rng(seed)
     return RDMs(
         truth + noise * truth.std() * rng.standard_normal((raters, len(truth))),
         dissimilarity_measure="simulated rating",
-        rdm_descriptors={
-            "group": ["simulated"] * raters,
-            "rater": [f"simulated {i + 1}" for i in range(raters)],
-            "simulated": [True] * raters,
-        },
+        rdm_descriptors={"simulated": [True] * raters},
         pattern_descriptors={"identity": factors.index.tolist()},
     )
-
-
-def simulate_triplets(
-    factors: pd.DataFrame,
-    weights: Mapping[str, float],
-    *,
-    raters: int,
-    triplets: int,
-    noise: float,
-    seed: int,
-) -> pd.DataFrame:
-    """Odd-one-out choices by simulated raters: the item outside the pair that seems most alike.
-
-    Args:
-        factors, weights, raters, noise, seed: as for :func:`simulate_observers`; the noise is drawn anew for
-            each pair of each triplet.
-        triplets: random triplets shown to each rater, with repetition.
-
-    Returns:
-        Columns `a`, `b`, `c`, `odd`, `rater`, for :func:`study.ratings.triplet_rdm` (drop `rater` to
-        pool) or `to_csv`; `attrs["simulated"]` is True.
-
-    Raises:
-        KeyError, ValueError: as for :func:`simulate_observers`.
-    """
-    factors = factors.sort_index()
-    names = factors.index.to_numpy()
-    truth = _distances(factors, weights)
-    matrix = squareform(truth)
-    rng = np.random.default_rng(seed)
-    total = raters * triplets
-    shown = rng.permuted(np.tile(np.arange(len(names)), (total, 1)), axis=1)[:, :3]
-    a, b, c = shown.T
-    # Column k is the distance of the pair that leaves out item k.
-    left = np.stack([matrix[b, c], matrix[a, c], matrix[a, b]], axis=1)
-    seen = left + noise * truth.std() * rng.standard_normal(left.shape)
-    odd = shown[np.arange(total), seen.argmin(axis=1)]
-    rater = np.repeat([f"simulated {i + 1}" for i in range(raters)], triplets)
-    choices = pd.DataFrame({"a": names[a], "b": names[b], "c": names[c], "odd": names[odd], "rater": rater})
-    choices.attrs["simulated"] = True
-    return choices
 
 
 def factor_weights(rdms: RDMs, factors: pd.DataFrame) -> pd.Series:
@@ -104,25 +54,21 @@ def factor_weights(rdms: RDMs, factors: pd.DataFrame) -> pd.Series:
         rdms: one matrix, of people or models.
         factors: one row per identity (index), one column per factor; identities beyond the matrix's are not used.
 
-    Returns:
-        The weight of each factor, in units of the dissimilarity.
-
-    Raises:
-        KeyError: an identity without factors. ValueError: a factor that is the same for all items.
+    Returns the weight of each factor, in units of the dissimilarity. KeyError for an identity without factors,
+    ValueError for a factor that is the same for all items.
     """
-    differences = _squared_differences(factors.loc[rdms.pattern_descriptors["identity"]])
+    differences = squared_differences(factors.loc[rdms.pattern_descriptors["identity"]])
     (vector,) = rdms.get_vectors()
     # Centring both sides is the same as an unconstrained intercept.
     weights, _ = nnls(differences - differences.mean(axis=0), vector - vector.mean())
     return pd.Series(weights, factors.columns)
 
 
-def _distances(factors: pd.DataFrame, weights: Mapping[str, float]) -> np.ndarray:
-    return _squared_differences(factors[list(weights)]) @ np.array(list(weights.values()), dtype=float)
+def squared_differences(factors: pd.DataFrame) -> np.ndarray:
+    """How far items differ in each factor, `(pair, factor)`, in squared standard deviations over the items.
 
-
-def _squared_differences(factors: pd.DataFrame) -> np.ndarray:
-    """(pair, factor), in squared standard deviations; pairs in the order of rsatoolbox's vectors."""
+    Pairs are in the order of rsatoolbox's vectors. ValueError for a factor that is the same for all items.
+    """
     values = factors.to_numpy(dtype=float)
     spread = values.std(axis=0)
     constant = factors.columns[spread < 1e-12]

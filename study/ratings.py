@@ -1,6 +1,6 @@
 """Read human judgements: pairwise ratings and odd-one-out choices, from CSV."""
 
-import warnings
+import csv
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -31,13 +31,11 @@ def read_ratings(
         names: CSV whose first two columns are stimulus and face identity. A stimulus with an empty
             identity has no pictures: its pairs are left out and `descriptors["unavailable"]` lists it.
 
-    Returns:
-        One matrix per file, identities in alphabetical order. Pattern descriptors `identity` and `stimulus`; rdm
-        descriptors `group`, `rater` ("all") and `simulated` (False).
+    Returns one matrix per file, identities in alphabetical order, with the pattern descriptors `identity` and
+    `stimulus` and the rdm descriptors `group` and `simulated` (False).
 
-    Raises:
-        ValueError: two files of one name, column unknown, empty file, value missing or no number, item paired with
-            itself, one pair with two values, pair missing, files that rate different items.
+    ValueError, with file and line, for a table that cannot be read, a column unknown, a value missing or no number, an
+    item paired with itself, a pair with two values, a pair missing, files of one name or that rate different items.
     """
     groups = [Path(path).stem for path in paths]
     if len(set(groups)) < len(groups):
@@ -65,12 +63,8 @@ def read_triplets(
             the rater (without it all rows are pooled into one matrix).
         names: as for :func:`read_ratings`; triplets with an unavailable item are left out.
 
-    Returns:
-        As :func:`triplet_rdm`.
-
-    Raises:
-        ValueError: column unknown, empty file, item missing or twice in a triplet, odd one not among the
-            three, pair that never occurs together.
+    Returns as :func:`triplet_rdm`. ValueError, with file and line, for a table that cannot be read, a column unknown,
+    an item missing or twice in a triplet, an odd one not among the three, a pair that never occurs together.
     """
     table, items = _read_table(path, columns, ("a", "b", "c", "odd", "rater")), ["a", "b", "c"]
     shown = "{a!r}, {b!r}, {c!r}"
@@ -84,47 +78,32 @@ def read_triplets(
     return rdms
 
 
-def triplet_counts(choices: pd.DataFrame) -> pd.DataFrame:
-    """How often each pair was shown together and how often it was split by the choice.
-
-    Args:
-        choices: columns `a`, `b`, `c`, `odd` (names of items) and, optionally, `rater`.
-
-    Returns:
-        Columns `rater`, `a`, `b` (a < b), `together`, `split`; one row per pair that occurred.
-    """
-    if "rater" not in choices:
-        choices = choices.assign(rater="all")
-    pairs = []
-    for first, second in combinations("abc", 2):
-        shown = choices[["rater", first, second, "odd"]].set_axis(["rater", "a", "b", "odd"], axis=1)
-        pairs.append(_ordered(shown))
-    table = pd.concat(pairs).assign(split=lambda t: (t.odd == t.a) | (t.odd == t.b))
-    grouped = table.groupby(["rater", "a", "b"])["split"]
-    return grouped.agg(together="size", split="sum").reset_index()
-
-
 def triplet_rdm(choices: pd.DataFrame, *, group: str = "triplets") -> RDMs:
     """Dissimilarity of two items = share of their common triplets in which one of them was the odd one.
 
     Args:
-        choices: see :func:`triplet_counts`. `choices.attrs["simulated"]` marks simulated observers.
+        choices: columns `a`, `b`, `c`, `odd` (names of items) and, optionally, `rater`. `choices.attrs["simulated"]`
+            marks simulated observers.
         group: name of the group of observers.
 
-    Returns:
-        One matrix per rater, dissimilarities in 0..1, items in alphabetical order. Pattern descriptor
-        `identity`; rdm descriptors `group`, `rater`, `simulated`, `triplets` (how many triplets) and
-        `fewest` (smallest number of triplets behind any one pair).
-
-    Raises:
-        ValueError: a pair never occurs together (for one rater, where raters are given).
+    Returns one matrix per rater, dissimilarities in 0..1, items in alphabetical order, with the pattern descriptor
+    `identity` and the rdm descriptors `group`, `rater`, `simulated`, `triplets` (how many triplets) and `fewest`
+    (smallest number of triplets behind any one pair). ValueError if a pair never occurs together, for one rater.
     """
     if choices.empty:
         raise ValueError(f"{group}: no triplets are left to build dissimilarities from")
-    items = sorted(set(choices[["a", "b", "c"]].to_numpy().ravel()))
+    if "rater" not in choices:
+        choices = choices.assign(rater="all")
+    shown = [
+        choices[["rater", *pair, "odd"]].set_axis(["rater", "a", "b", "odd"], axis=1)
+        for pair in combinations("abc", 2)
+    ]
+    shown = _ordered(pd.concat(shown)).assign(split=lambda t: (t.odd == t.a) | (t.odd == t.b))
+    items = sorted({*shown.a, *shown.b})
     rdms = []
-    for rater, counts in triplet_counts(choices).groupby("rater"):
-        counts = counts.set_index(["a", "b"]).reindex(_pairs(items))
+    for rater, of_rater in shown.groupby("rater"):
+        counts = of_rater.groupby(["a", "b"])["split"].agg(together="size", split="sum")
+        counts = counts.reindex(_pairs(items))
         missing = counts.index[counts["together"].isna()]
         if len(missing):
             raise ValueError(
@@ -176,7 +155,7 @@ def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: d
         values.loc[_pairs(identities)].to_numpy()[None],
         dissimilarity_measure="human rating",
         descriptors={"unavailable": unavailable},
-        rdm_descriptors={"group": [Path(path).stem], "rater": ["all"], "simulated": [False]},
+        rdm_descriptors={"group": [Path(path).stem], "simulated": [False]},
         pattern_descriptors={"identity": identities, "stimulus": [stimulus[name] for name in identities]},
     )
 
@@ -184,10 +163,10 @@ def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: d
 def _read_table(path: FilePath, columns: Sequence[str], roles: Sequence[str]) -> pd.DataFrame:
     """The declared columns as text, renamed to their roles, indexed by line number in the file."""
     table = _read_csv(path)
-    missing = [c for c in columns if c not in table.columns]
-    if missing:
+    unclear = [c for c in columns if list(table.columns).count(c) != 1]
+    if unclear:
         raise ValueError(
-            f"{path}: no column {', '.join(map(repr, missing))}; the file has {list(table.columns)}. "
+            f"{path}: needs one column {', '.join(map(repr, unclear))}; the file has {list(table.columns)}. "
             "Declare which columns to read with `columns`"
         )
     if table.empty:
@@ -207,22 +186,16 @@ def _refuse(path: FilePath, rows: pd.DataFrame, reason: str) -> None:
 def _read_csv(path: FilePath) -> pd.DataFrame:
     """All columns as stripped text, indexed by line number; cells that a short row lacks are empty."""
     try:
-        with warnings.catch_warnings():
-            # pandas only warns of a row longer than the header, and by default shifts its values instead.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
-                skip_blank_lines=False,
-            )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeError) as error:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = csv.reader(file)
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: not a readable CSV table in UTF-8 ({error})") from error
-    table.columns = table.columns.str.strip()
-    table.index = table.index + 2
-    table = table.fillna("").apply(lambda column: column.str.strip())
+    for line, row in enumerate(rows, 2):
+        if len(row) > len(header):
+            raise ValueError(f"{path}, line {line}: {len(row)} values in {len(header)} columns: {header}")
+        row += [""] * (len(header) - len(row))
+    table = pd.DataFrame(rows, range(2, len(rows) + 2), [name.strip() for name in header], dtype=str)
+    table = table.map(str.strip)
     return table[(table != "").any(axis=1)]
 
 

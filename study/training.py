@@ -48,13 +48,14 @@ def train(
     Returns one row per epoch: `epoch` (from 1), `train_loss` and `train_accuracy` (running, with dropout
     and augmentation), `validation_accuracy` (NaN without validation) and `seconds`.
 
-    Raises ValueError naming what is wrong with the data, or when the loss is not finite.
+    Raises ValueError for an empty split, labels that are no class or all of one class, and a loss that is not finite.
     """
-    _check_data(model, pixels, labels, "training")
+    classes = model.architecture.classes
+    _check_labels(labels, classes, "training")
     if labels.unique().numel() < 2:
         raise ValueError(f"all training labels are {labels[0].item()}; at least two classes are needed")
     if validation is not None:
-        _check_data(model, *validation, "validation")
+        _check_labels(validation[1], classes, "validation")
 
     device = next(model.parameters()).device
     model.to(memory_format=torch.channels_last)
@@ -169,18 +170,7 @@ def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def _check_data(model: VGG16, pixels: Tensor, labels: Tensor, split: str) -> None:
-    size, classes = model.architecture.size, model.architecture.classes
-    if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != (3, size, size):
-        raise ValueError(
-            f"{split} pixels are {pixels.dtype} of shape {tuple(pixels.shape)}; "
-            f"this network takes torch.uint8 of shape (N, 3, {size}, {size})"
-        )
-    if labels.dtype != torch.int64 or labels.ndim != 1 or len(labels) != len(pixels):
-        raise ValueError(
-            f"{split} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
-            f"expected torch.int64, one for each of the {len(pixels)} images"
-        )
+def _check_labels(labels: Tensor, classes: int, split: str) -> None:
     if len(labels) == 0:
         raise ValueError(f"the {split} split is empty")
     outside = labels[(labels < 0) | (labels >= classes)]

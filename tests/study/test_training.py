@@ -167,13 +167,8 @@ def test_training_can_go_on_after_evaluation(data):
         (lambda x, y: (x, y - 1), "training labels hold -1"),
         (lambda x, y: (x[:0], y[:0]), "training split is empty"),
         (lambda x, y: (x, torch.full_like(y, 2)), "all training labels are 2"),
-        (lambda x, y: (x[:, :, :16, :16], y), r"shape \(48, 3, 16, 16\).*\(N, 3, 32, 32\)"),
-        (lambda x, y: (x[:, :1], y), r"takes torch\.uint8 of shape"),
-        (lambda x, y: (x.float(), y), r"torch\.float32"),
-        (lambda x, y: (x, y[:-1]), "one for each of the 48 images"),
-        (lambda x, y: (x, y.float()), r"expected torch\.int64"),
     ],
-    ids=["high", "negative", "empty", "one class", "size", "grey", "float", "unequal", "float labels"],
+    ids=["high", "negative", "empty", "one class"],
 )
 def test_unusable_data_is_named(data, change, message):
     with pytest.raises(ValueError, match=message):
