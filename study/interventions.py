@@ -145,7 +145,7 @@ def _rankings(s: Study, model: vgg.VGG16, images: torch.Tensor, own: xr.Dataset)
         by="signed",
         seed=SEED,
         own=torch.from_numpy(own.relevance.values),
-        identities=list(chosen_faces(s).identity.values),
+        identities=chosen_faces(s).identity.values,
         untrained=vgg.randomise(model, SEED),
         composite=s.p.composite,
         **vgg.bounds(s.p.composite),
@@ -166,17 +166,12 @@ def correlations(whole: xr.Dataset) -> xr.DataArray:
     effect = xr.concat([whole["size"], whole.effect], xr.Variable("question", list(QUESTIONS)))
     fill = effect.sel(changed="fill", drop=True).expand_dims(ranking=["fill"])
     received = xr.concat([whole.received, fill], "ranking")
-    return xr.apply_ufunc(_spearman, received, effect, input_core_dims=[["region"], ["region"]]).transpose(
-        "question", "changed", "ranking", "model", "image"
-    )
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's correlation over the last axis, with average ranks for ties; 0 where one of them is constant."""
-    a, b = (rankdata(x, axis=-1) for x in (a, b))
-    a, b = (x - x.mean(-1, keepdims=True) for x in (a, b))
-    norm = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-    return np.where(norm > 0, (a * b).sum(-1) / np.where(norm > 0, norm, 1), 0.0)
+    ranks = [
+        xr.apply_ufunc(rankdata, values.transpose(..., "region"), kwargs={"axis": -1})
+        for values in (received, effect)
+    ]
+    told = xr.corr(*ranks, "region").fillna(0)
+    return told.transpose("question", "changed", "ranking", "model", "image")
 
 
 def table(s: Study) -> pd.DataFrame:

@@ -212,7 +212,7 @@ def maps(s: Study, model: vgg.VGG16, faces: xr.Dataset, methods: tuple[str, ...]
         by="positive",
         seed=SEED,
         composite=s.p.composite,
-        identities=list(faces.identity.values),
+        identities=faces.identity.values,
         untrained=vgg.randomise(model, SEED),
         **vgg.bounds("epsilon_gamma_box"),
     )
@@ -231,11 +231,8 @@ def score(s: Study, net: Net) -> xr.Dataset:
 
     Scores are NaN for images that the network gets wrong and for those in which the cue does not show.
     """
-    faces, model, methods = (
-        held_out_faces(s, net.evidence).load(),
-        network(s, net).to(s.p.device),
-        s.p.evidence_methods,
-    )
+    model, methods = network(s, net).to(s.p.device), s.p.evidence_methods
+    faces = held_out_faces(s, net.evidence).load()
     predicted = [training.predict(model, torch.from_numpy(x)).argmax(1).numpy() for x in faces.pixels.values]
     correct = np.array(predicted) == faces.label.values
     truth = faces.truth.values

@@ -5,6 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from scipy.stats import spearmanr
 
 import faces
@@ -26,7 +27,7 @@ def study(tmp_path_factory):
         root=tmp_path_factory.mktemp("store"),
         pretrainings={"none": "none"},
         tasks=["gender"],
-        finetuning_samples={"gender": 600},
+        finetuning_samples={"gender": 128},
         evidence=[SET],
         width=0.125,
         finetuning_rate=2e-3,
@@ -216,11 +217,16 @@ def test_what_a_part_received_is_the_sum_of_the_map_over_it(study):
 
 
 def test_correlations_are_spearmans_and_zero_where_nothing_varies():
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 4, (2, 5, 7))
-    expected = [spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(interventions._spearman(a, b), expected)
-    assert interventions._spearman(np.ones(7), b[0]) == 0
+    effect, received = np.random.default_rng(0).integers(0, 4, (2, 5, 7))
+    expected = [spearmanr(x, y).statistic for x, y in zip(received, effect, strict=True)]
+    received[0], expected[0] = 1, 0
+    of_image = {name: (("model", "changed", "image", "region"), [[effect]]) for name in ("size", "effect")}
+    maps = ("model", "ranking", "question", "image", "region"), [[[received, received]]]
+    coords = {"changed": ["fill"], "ranking": ["relevance"], "question": list(interventions.QUESTIONS)}
+    told = interventions.correlations(xr.Dataset(of_image | {"received": maps}, coords))
+    for question in interventions.QUESTIONS:
+        rho = told.sel(question=question, changed="fill", ranking="relevance").values[0]
+        np.testing.assert_allclose(rho, expected, atol=1e-12)
 
 
 def test_an_oracle_that_received_the_effect_correlates_perfectly(study):
