@@ -17,16 +17,17 @@ from tqdm import tqdm
 from study.memory import keep_heap
 
 _report: Callable[[float], None] = lambda amount: None  # noqa: E731  replaced inside a worker
-_done = 0.0  # of the job that runs in this process
+_left = 0.0  # of the job that runs in this process
 
 
 def progress(amount: float) -> None:
-    """Tell the progress bar of the running `each` that `amount` more of the work is done.
+    """Tell the progress bar of the running `each` that `amount` more of the work is done, up to the job's size.
 
     Only long jobs need to: what a job has not told when it ends is added then.
     """
-    global _done
-    _done += amount
+    global _left
+    amount = min(amount, _left)
+    _left -= amount
     _report(amount)
 
 
@@ -66,10 +67,10 @@ def each(
 
 
 def _run(step: Callable, job: tuple, size: float) -> None:
-    global _done
-    _done = 0.0
+    global _left
+    _left = size
     step(*job)
-    _report(size - _done)
+    progress(_left)
 
 
 def _run_here(runs: list[tuple], bar: tqdm, workers: int, threads: int) -> None:
@@ -120,9 +121,7 @@ def _listen(queue: Any, bar: tqdm) -> None:
 
 
 def _advance(bar: tqdm, amount: float) -> None:
-    bar.update(
-        min(amount, bar.total - bar.n)
-    )  # shares of a job's work may add up to more than all of it, by rounding
+    bar.update(min(amount, bar.total - bar.n))  # rounding can add up to more than all of it
 
 
 def _start(queue: Any, threads: int) -> None:

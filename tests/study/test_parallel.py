@@ -37,6 +37,29 @@ def test_the_error_of_a_step_arrives(tmp_path, workers):
     assert (tmp_path / "b").exists()
 
 
+def boast(folder, name):
+    parallel.progress(1.5)  # more than all of it
+
+
+def say_nothing(folder, name):
+    pass
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("step", [touch, boast, say_nothing])
+def test_the_bar_counts_what_there_is(tmp_path, monkeypatch, step, workers):
+    seen = []
+
+    class Bar(parallel.tqdm):
+        def update(self, n=1):
+            super().update(n)
+            seen.append((self.n, self.total))
+
+    monkeypatch.setattr(parallel, "tqdm", Bar)
+    parallel.each(step, [(tmp_path, "a"), (tmp_path, "b")], [1, 1], "counting", workers, 1)
+    assert all(0 <= done <= total for done, total in seen) and seen[-1] == (2, 2)
+
+
 PARENT = """
 import sys, time
 from pathlib import Path
