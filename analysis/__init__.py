@@ -1,1 +1,1 @@
-"""The analysis behind the paper: faces, models, relevance, masks, statistics, claims."""
+"""LRP, masking and statistics: arrays and tensors in, arrays out."""
