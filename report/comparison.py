@@ -122,7 +122,8 @@ def claims(a: Run, b: Run) -> pd.DataFrame:
         units = difference / noise if noise > 0 else 0.0 if difference == 0 else np.nan
         texts = {"claim": claim, "part": part, "A": _estimate(one), "B": _estimate(other)}
         rows.append(texts | {"difference": difference, "noise": noise, "units": units})
-    table = pd.DataFrame(rows, columns=["claim", "part", "A", "B", "difference", "noise", "units"])
+    numbers = dict.fromkeys(("difference", "noise", "units"), float)
+    table = pd.DataFrame(rows, columns=["claim", "part", "A", "B", *numbers]).astype(numbers)
     moved = (table.units.abs() > MOVED) | ((table.noise == 0) & (table.difference != 0))
     return table.assign(moved=np.where(moved, "moved", ""))
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import yaml
@@ -55,7 +56,9 @@ def stage(site: Path, pages: Sequence[Page]) -> None:
     for path in BOOK.glob("*.bib"):
         shutil.copy2(path, site)
     root, *chapters = (page.name for page in pages)
-    toc = {"format": "jb-book", "root": root, "chapters": [{"file": name} for name in chapters]}
+    toc: dict[str, Any] = {"format": "jb-book", "root": root}
+    if chapters:  # an empty list is an error
+        toc["chapters"] = [{"file": name} for name in chapters]
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     config["execute"] = {"execute_notebooks": "off", "stderr_output": "remove"}
     for name in ("exclude_patterns", "only_build_toc_files"):  # of the project's folder, not of this one

@@ -25,11 +25,6 @@ profile = None
 data = None
 seeds = None
 ```
-
-```{code-cell} ipython3
-from study import parameters as params
-parameters = params.from_notebook(globals())
-```
 """
 RESULTS = """
 from report.records import write_json
@@ -41,10 +36,14 @@ def write(parameters, folder):
 
 
 def pytest_collection_modifyitems(items):
-    """With several workers (`--dist loadgroup`) a file's tests share one, and so its fixtures, unless they say else."""
+    """With several workers (`--dist loadgroup`) a file's tests share one, and so its fixtures, unless they say else.
+
+    A test that builds a project of its own takes long and shares nothing.
+    """
     for item in items:
         if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+            group = item.nodeid if "project" in item.fixturenames else item.path.name
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 class Project:
@@ -61,7 +60,7 @@ class Project:
         (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: book/first\n")
         (root / "report" / "results.py").write_text(RESULTS)
         self.section("index", "# Front\n\nSee [the first](first.md).\n")
-        self.section("first", "# First\n\n```{code-cell} ipython3\nprint(parameters.seeds)\n```\n")
+        self.section("first", "# First\n\n```{code-cell} ipython3\nprint(profile, seeds)\n```\n")
 
     def section(self, name: str, body: str, parameters: str = PARAMETERS) -> None:
         title, _, rest = body.partition("\n")

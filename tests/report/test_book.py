@@ -36,7 +36,12 @@ def test_a_build_leaves_pages_notebooks_claims_and_manifest(project):
     executed = (built / "notebooks" / "first.ipynb").read_text()
     assert str(project.root) not in executed
     cells = nbformat.reads(executed, as_version=4).cells
-    assert any(out.get("text") == "2\n" for cell in cells if cell.cell_type == "code" for out in cell.outputs)
+    assert any(
+        out.get("text") == "smoke None\n"
+        for cell in cells
+        if cell.cell_type == "code"
+        for out in cell.outputs
+    )
     assert "Reproduce this page" in (built / "html" / "first.html").read_text()
 
     before = _times(project)
@@ -97,13 +102,15 @@ def test_a_second_build_waits_and_takes_over_from_one_that_is_killed(project):
 
 
 def test_run_makes_one_section_with_other_parameters(project):
-    cell = "```{code-cell} ipython3\nprint(parameters.seeds)\n```\n"
+    cell = "```{code-cell} ipython3\nprint(profile, seeds)\n```\n"
     project.section("first", "# First\n\nAs in {cite}`bach2015`.\n\n" + cell)
     done = project.run("run", "first", "--profile", "smoke", "-p", "seeds=4")
     assert done.returncode == 0, done.stdout + done.stderr
     made = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[-3:])
     cells = nbformat.read(made["notebook"], as_version=4).cells
-    assert any(out.get("text") == "4\n" for cell in cells if cell.cell_type == "code" for out in cell.outputs)
+    assert any(
+        out.get("text") == "smoke 4\n" for cell in cells if cell.cell_type == "code" for out in cell.outputs
+    )
     text = re.sub("<[^>]+>", "", Path(made["page"]).read_text())
     assert "run first --profile smoke -p seeds=4" in text
     assert "Sebastian Bach" in text, "what the section cites is listed on its page"
@@ -116,4 +123,6 @@ def test_plain_papermill_line(project):
     done = subprocess.run(["bash", "-c", command], cwd=project.root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     cells = nbformat.read(project.root / "out.ipynb", as_version=4).cells
-    assert any(out.get("text") == "5\n" for cell in cells if cell.cell_type == "code" for out in cell.outputs)
+    assert any(
+        out.get("text") == "smoke 5\n" for cell in cells if cell.cell_type == "code" for out in cell.outputs
+    )
