@@ -64,7 +64,7 @@ class Humans(Settings):
     observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
 
 
-RATED = ("ratings", "ratings_names", "rated_identities")  # what decides who is compared
+RATED = ("ratings_names", "rated_identities")  # what decides who is compared
 
 
 def rated(s: Study) -> xr.Dataset:
@@ -104,7 +104,7 @@ def responses(s: Study, cell: Cell) -> xr.Dataset:
 
 
 @step(
-    *(*ESTIMATE, "permutations", *RATED, "ratings_columns", "ratings_direction", "raters", "observer_noise"),
+    *(*ESTIMATE, "permutations", *RATED, "ratings", "ratings_columns", "ratings_direction", "raters", "observer_noise"),
     needs=[responses.every(), stimuli.faces],
     title="agreement with people",
 )

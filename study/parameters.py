@@ -115,6 +115,8 @@ class Parameters(
             raise ValueError(
                 f"data: needed, because {folders[0]!r} is a folder; give DATA=path or --data path"
             )
+        if self.ratings_names and not self.ratings:
+            raise ValueError(f"ratings_names={self.ratings_names!r}: names the people of `ratings`; give these too")
         if self.faces != "procedural" and self.gender_table is None and "gender" in self.tasks:
             raise ValueError("gender_table: needed for the gender task on photographs")
         return self

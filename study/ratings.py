@@ -40,7 +40,7 @@ def read_ratings(
     groups = [Path(path).stem for path in paths]
     if len(set(groups)) < len(groups):
         raise ValueError(f"two rating files have the same name, which names the raters: {list(paths)}")
-    identities = None if names is None else _read_names(names)
+    identities = None if names is None else read_names(names)
     rdms = [_rating_rdm(path, direction, columns, identities) for path in paths]
     for rdm in rdms[1:]:
         differ = set(_identities(rdms[0])) ^ set(_identities(rdm))
@@ -71,7 +71,7 @@ def read_triplets(
     _refuse(path, table[table[items].nunique(axis=1) < 3], f"an item occurs twice in the triplet {shown}")
     is_odd = table[items].eq(table.odd, axis=0)
     _refuse(path, table[~is_odd.any(axis=1)], "the odd one, {odd!r}, is none of " + shown)
-    identities = None if names is None else _read_names(names)
+    identities = None if names is None else read_names(names)
     table, _, unavailable = _identified(table, [*items, "odd"], identities, path)
     rdms = triplet_rdm(table, group=Path(path).stem)
     rdms.descriptors["unavailable"] = unavailable
@@ -199,7 +199,7 @@ def _read_csv(path: FilePath) -> pd.DataFrame:
     return table[(table != "").any(axis=1)]
 
 
-def _read_names(path: FilePath) -> dict[str, str]:
+def read_names(path: FilePath) -> dict[str, str]:
     """{stimulus: identity}, from the first two columns of a CSV."""
     table = _read_csv(path)
     if table.shape[1] < 2:

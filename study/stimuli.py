@@ -15,7 +15,7 @@ import xarray as xr
 from pydantic import Field
 
 import faces as drawn
-from study import vgg
+from study import ratings, vgg
 from study.settings import ParameterError, Settings, Share, source
 from study.steps import Study, step
 
@@ -57,7 +57,7 @@ class Stimuli(Settings):
 @step(
     *("faces", "image_size", "stimulus_seed", "validation_share", "test_share"),
     *("identities", "views", "gender_people", "gender_views"),
-    *("gender_table", "crop", "minimum_images", "maximum_images", "ratings", "ratings_names"),
+    *("gender_table", "crop", "minimum_images", "maximum_images", "ratings_names"),
     title="faces",
     keep=True,
 )
@@ -148,10 +148,9 @@ def labels(dataset: xr.Dataset, task: str) -> np.ndarray:
 
 def rated_names(p: Any) -> list[str] | None:
     """Identities that human raters compared and that may be in the photographs; None where simulated."""
-    if not p.ratings or p.ratings_names is None:
+    if p.ratings_names is None:
         return None
-    table = pd.read_csv(p.path(p.ratings_names))
-    return sorted(table.iloc[:, 1].dropna().astype(str))
+    return sorted(set(ratings.read_names(p.path(p.ratings_names)).values()))
 
 
 def _procedural(p: Any) -> xr.Dataset:
