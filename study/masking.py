@@ -59,7 +59,7 @@ def curves(s: Study, cell: Cell) -> xr.Dataset:
     scores = attribution.scores(
         model,
         images,
-        torch.from_numpy(own.target.values),
+        torch.from_numpy(own.target.values).to(images.device),
         RANKINGS,
         own=torch.from_numpy(own.relevance.values),
         by=p.ranking,
