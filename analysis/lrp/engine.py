@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from analysis.lrp.composites import Composite
 from analysis.lrp.composites import composite as composite_named
-from analysis.lrp.linear import Winners
-from analysis.lrp.network import Layer, read, shapes
-from analysis.lrp.rules import Epsilon, Pass, Rule
-from analysis.lrp.steps import Flatten, Mean, Pick, Rectify, State, Tap, Through, Weighted
+from analysis.lrp.linear import shapes
+from analysis.lrp.network import Layer, read, ruled
+from analysis.lrp.rules import Bound
+from analysis.lrp.steps import Down, Keep, Step, steps_of
 
 # Activations of one layer held at once. On a CPU 25 MB in float32: below the largest size (32 MB) from which
 # glibc would map fresh pages for every tensor, and near the size of the last cache.
@@ -26,7 +25,7 @@ GPU_ACTIVATIONS = 400_000_000
 # whose weights are large, the whole batch: every call reads the weights, and oneDNN rearranges them.
 MICRO_BATCHES = 4
 
-Ledger = dict[str, Tensor]
+Notes = dict[Step, Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Explanation:
     `(N, ...)` is `(N,)` for one target per image and `(N, T)` for T; with heads `(N, H)` and `(N, H, T)`.
 
     relevance: `(N, ..., C, H, W)`, in units of the logit, in the network's dtype.
-    logits: `(N, K)`; with heads one such per head.
+    logits: `(N, K)`; with heads a tuple of one such per head.
     start: `(N, ...)`, the relevance put in: the target's logit, or the weighted sum of logits.
     pixels, biases, epsilon: `(N, ...)`, the shares of `start` that ended in the map, in the layers' biases,
         and in the stabilisers, with rounding; the three sum to `start`. The stabilisers also take all
@@ -51,19 +50,19 @@ class Explanation:
     pixels: Tensor
     biases: Tensor
     epsilon: Tensor
-    biases_by_layer: Ledger
-    layers: Ledger
+    biases_by_layer: dict[str, Tensor]
+    layers: dict[str, Tensor]
 
 
 class LRP:
     """Layer-wise relevance propagation through a sequential ReLU network, as it is in evaluation mode.
 
-    model: an nn.Sequential or a model with torchvision's VGG layout (see `network.read`), in float32 or
-        float64. It is read, never changed; prepare anew after changing its weights.
+    model: an nn.Sequential (nested ones too) or a model with torchvision's VGG layout, `features`, `avgpool`,
+        `classifier`, in float32 or float64. It is read, never changed; prepare anew after changing its weights.
     composite: name of a composite ("epsilon", "epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1",
         "epsilon_alpha2_beta1_flat", "epsilon_gamma_box") or a `Composite`.
     heads: networks that each continue `model`, then their common trunk; they share its passes.
-    low, high: the range of the network's input, for "epsilon_gamma_box".
+    low, high: the range of the network's input, numbers or one per channel, for "epsilon_gamma_box".
     mixed: denominators and the way down in bfloat16, the way up in float32.
     accurate: convolutions in contiguous layout. On CPUs with AVX-512 oneDNN then rounds about three times less,
         because it sums blocks of 16 channels; in channels_last, the default, it is faster. `make bench` has both.
@@ -79,44 +78,40 @@ class LRP:
         composite: str | Composite = "epsilon_plus",
         *,
         heads: Sequence[nn.Module] | None = None,
-        low=None,
-        high=None,
+        low: Bound | None = None,
+        high: Bound | None = None,
         mixed: bool = False,
         accurate: bool = False,
         layers: Sequence[str] = (),
     ) -> None:
         if mixed and accurate:
             raise ValueError("mixed=True gives digits away and accurate=True keeps them; choose one.")
-        self.layout = torch.contiguous_format if accurate else torch.channels_last
-        table = composite_named(composite, low, high)
-        trunk = read(model)
-        tops = [[]] if heads is None else [read(head) for head in heads]
-        if not tops:
+        if heads is not None and not heads:
             raise ValueError("heads is empty; give at least one head, or None for a network without.")
-        self.networks = [trunk + top for top in tops]
+        self.layout = torch.contiguous_format if accurate else torch.channels_last
         self.has_heads = heads is not None
-        self.sizes: dict[torch.Size, list[list[torch.Size]]] = {}
-        self.dtype, self.device = _one_kind(self.networks, mixed)
-        names = {layer.name for layer in trunk}
+        self.layers = read(model, mixed, self.layout)
+        self.head_layers = [[]] if heads is None else [read(head, mixed, self.layout) for head in heads]
+        self.dtype, self.device = _one_kind([self.layers, *self.head_layers], mixed)
+        self.down_dtype = torch.bfloat16 if mixed else self.dtype
+        names = {layer.name for layer in self.layers}
         if unknown := [name for name in layers if name not in names]:
             raise ValueError(
                 f"The network has no layer {unknown[0]!r} to keep; it has {', '.join(sorted(names))}."
             )
-        compiled = [
-            _steps(network, len(trunk), table, set(layers), mixed, self.layout) for network in self.networks
-        ]
-        trunks = [[step for at, step in steps if at < len(trunk)] for steps in compiled]
-        if len({_signature(steps) for steps in trunks}) > 1:
+        table = composite_named(composite, low, high)
+        cut = len(self.layers)
+        networks = [ruled(self.layers + top, table) for top in self.head_layers]
+        self.heads = [steps_of(network[cut:], takes_relevance=False) for network in networks]
+        takes = {bool(head) and head[0].returns_relevance for head in self.heads}
+        if len(takes) > 1 or len({tuple(layer.rule for layer in network[:cut]) for network in networks}) > 1:
             raise ValueError(
                 f"Composite {table.name!r} gives the trunk different rules under different heads."
             )
-        split = 1 + max((i for i, step in enumerate(trunks[0]) if _is_spatial(step)), default=-1)
-        self.spatial, self.flat = trunks[0][:split], trunks[0][split:]
-        self.places = [at for at, _ in compiled[0][:split]]  # of the spatial steps among the layers
-        self.heads = [[step for at, step in steps if at >= len(trunk)] for steps in compiled]
+        self.trunk = steps_of(networks[0][:cut], takes.pop(), keep=layers)
+        self.sizes: dict[torch.Size, tuple[list[torch.Size], list[list[torch.Size]]]] = {}
         # Sequential models are what their layers say; of others the layout is a guess to be checked once.
         self.unchecked = model if heads is None and not isinstance(model, nn.Sequential) else None
-        self.down_dtype = torch.bfloat16 if mixed else self.dtype
 
     def explain(self, images: Tensor, targets, *, mean: bool = False) -> Explanation:
         """Maps of `images (N, C, H, W)` and their balance, in batches: beside the results, memory does not
@@ -125,6 +120,7 @@ class LRP:
         targets: class indices `(N,)` or `(N, T)`, or floating-point weights over outputs `(N, K)` or
             `(N, T, K)`; with heads a sequence of such, one per head.
         mean: with heads, the mean over heads for one pass down the trunk.
+
         ValueError for images or targets of wrong shape, dtype or range.
         """
         micro, deep = self._portions(images)
@@ -138,8 +134,29 @@ class LRP:
                 self._batch(images[i : i + size], [s[:, i : i + size] for s in starts], micro, deep, mean)
                 for i in range(0, len(images), size)
             ]
-        whole = _finished(parts, drop_heads=mean or not self.has_heads, drop_targets=not several)
-        return whole if self.has_heads else replace(whole, logits=whole.logits[0])
+
+        def joined(tensors: Iterable[Tensor]) -> Tensor:
+            """From `(heads, T, N, ...)` per batch to `(N, heads, T, ...)`, without dimensions of one head or target."""
+            whole = torch.cat([tensor.movedim(2, 0) for tensor in tensors])
+            whole = whole if several else whole.squeeze(2)
+            return whole if self.has_heads and not mean else whole.squeeze(1)
+
+        maps, start, lost, kept, outputs = zip(*parts, strict=True)
+        relevance, start = joined(maps), joined(start)
+        lost, kept = ({name: joined([p[name] for p in parts]) for name in parts[0]} for parts in (lost, kept))
+        logits = tuple(map(torch.cat, zip(*outputs, strict=True)))
+        pixels = relevance.sum((-3, -2, -1))
+        biases = sum(lost.values(), torch.zeros_like(start))
+        return Explanation(
+            relevance=relevance,
+            logits=logits if self.has_heads else logits[0],
+            start=start,
+            pixels=pixels,
+            biases=biases,
+            epsilon=start - pixels - biases,
+            biases_by_layer=lost,
+            layers=kept,
+        )
 
     def stream(
         self,
@@ -167,7 +184,7 @@ class LRP:
         return done
 
     def _portions(self, images: Tensor) -> tuple[int, int]:
-        """Images per micro-batch, and the first spatial step that takes the whole batch."""
+        """Images per micro-batch, and the first step of the trunk that takes the whole batch."""
         if not isinstance(images, Tensor) or images.ndim != 4 or not len(images):
             shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"images must be a tensor (N, C, H, W) with N >= 1, not {shape}.")
@@ -178,20 +195,28 @@ class LRP:
             )
         if not images.isfinite().all():
             raise ValueError("images hold values that are not finite (nan or inf).")
-        largest = max(prod(shape) for found in self._shapes(images) for shape in found)
+        trunk, heads = self._shapes(images)
         room = CPU_ACTIVATIONS if self.device.type == "cpu" else GPU_ACTIVATIONS
-        micro = max(1, min(len(images), room // largest))
+        micro = max(1, min(len(images), room // max(prod(size) for size in sum(heads, trunk))))
         batch = min(len(images), micro * MICRO_BATCHES)
-        sizes = [images.shape[1:], *self._shapes(images)[0]]
-        fits = [prod(shape) * batch <= room for shape in sizes]
-        deep = (step for step, at in enumerate(self.places) if all(fits[at:]))
-        return micro, next(deep, len(self.spatial))
+        fits = [prod(size) * batch <= room for size in [images.shape[1:], *trunk]]
+        fitting = {layer.name for place, layer in enumerate(self.layers) if all(fits[place:])}
+        deep = (number for number, step in enumerate(self.trunk) if step.name in fitting)
+        return micro, next(deep, len(self.trunk))
 
-    def _shapes(self, images: Tensor) -> list[list[torch.Size]]:
-        """Every layer's output shape, for the network under each head."""
+    def _shapes(self, images: Tensor) -> tuple[list[torch.Size], list[list[torch.Size]]]:
+        """Output shapes of all layers of the trunk and of each head."""
         size = images.shape[1:]
         if size not in self.sizes:
-            self.sizes[size] = [shapes(network, size) for network in self.networks]
+            trunk = shapes(self.layers, size)
+            heads = [shapes(layers, trunk[-1]) for layers in self.head_layers]
+            for last in [(head or trunk)[-1] for head in heads]:
+                if len(last) != 1:
+                    raise ValueError(
+                        f"The network must end in one row of outputs per image, not in shape {tuple(last)}; "
+                        "end it with nn.Flatten()."
+                    )
+            self.sizes[size] = trunk, heads
         return self.sizes[size]
 
     def _check_layout(self, image: Tensor) -> None:
@@ -199,11 +224,8 @@ class LRP:
         model, self.unchecked = self.unchecked, None
         if model is None or any(module.training for module in model.modules()):
             return
-        expected = model(image)
-        found = image
-        for steps in (self.spatial, self.flat, self.heads[0]):
-            found, _ = _up(steps, found)
-        if expected.shape != found.shape or not torch.allclose(expected, found, rtol=1e-2, atol=1e-3):
+        expected, (outputs, _) = model(image), _up(self.trunk, image)
+        if expected.shape != outputs.shape or not torch.allclose(expected, outputs, rtol=1e-2, atol=1e-3):
             raise ValueError(
                 f"{type(model).__name__} has features, avgpool and classifier, but its forward pass does more "
                 "than chain them; give an nn.Sequential of its layers."
@@ -216,62 +238,50 @@ class LRP:
             raise ValueError(
                 f"{len(self.heads)} heads need as many targets, one tensor each, not {len(per_head)}."
             )
-        classes = [found[-1][0] for found in self._shapes(images)]
-        found = [_start(t, len(images), k) for t, k in zip(per_head, classes, strict=True)]
-        if len({(start.shape[0], several) for start, several in found}) > 1:
+        trunk, heads = self._shapes(images)
+        classes = [(sizes or trunk)[-1][0] for sizes in heads]
+        starts = [_start(t, len(images), k) for t, k in zip(per_head, classes, strict=True)]
+        if len({(start.shape[0], several) for start, several in starts}) > 1:
             raise ValueError("Targets of all heads must have the same number per image.")
-        return [start.to(self.device, self.dtype) for start, _ in found], found[0][1]
+        return [start.to(self.device, self.dtype) for start, _ in starts], starts[0][1]
 
-    def _batch(self, images: Tensor, starts: list[Tensor], micro: int, deep: int, mean: bool) -> Explanation:
-        early, late = self.spatial[:deep], self.spatial[deep:]
+    def _batch(self, images: Tensor, starts: list[Tensor], micro: int, deep: int, mean: bool):
+        """Maps, starting relevance, biases' shares, kept layers, all `(heads, T, N, ...)`; logits of each head."""
+        early, late = self.trunk[:deep], self.trunk[deep:]
         chunks = [c.contiguous(memory_format=self.layout) for c in images.split(micro)]
         ups = [_up(early, chunk) for chunk in chunks]
-        features, late_states = _up(late, torch.cat([a for a, _ in ups]))
-        features, flat_states = _up(self.flat, features)
-        logits, messages, books = [], [], []
-        for head, start in zip(self.heads, starts, strict=True):
-            out, states = _up(head, features)
-            if not out.isfinite().all():
+        features, late_downs = _up(late, torch.cat([a for a, _ in ups]))
+        logits, messages = [], []
+        lost: dict[str, Tensor] = {}
+        for number, (head, start) in enumerate(zip(self.heads, starts, strict=True)):
+            outputs, downs = _up(head, features)
+            if not outputs.isfinite().all():
                 raise ValueError("The network's outputs are not finite for these images; check their scale.")
-            message, ledger, _ = _down_any(head, states, start.to(self.down_dtype, copy=True), self.layout)
-            logits.append(out)
+            message, notes = _down(head, downs, start.to(self.down_dtype, copy=True), self.layout)
+            logits.append(outputs)
             messages.append(message)
-            books.append({f"head:{name}": lost for name, lost in ledger.items()})
-        start = torch.stack([(s * out).sum(-1) for s, out in zip(starts, logits, strict=True)])
-        lost = {
-            name: torch.stack([book.get(name, torch.zeros_like(start[0])) for book in books])
-            for name in {name: None for book in books for name in book}
-        }
+            for step, taken in notes.items():
+                shares = lost.setdefault(f"head:{step.name}", taken.new_zeros(len(starts), *taken.shape))
+                shares[number] = taken
+        start = torch.stack([(s * outputs).sum(-1) for s, outputs in zip(starts, logits, strict=True)])
         message = torch.stack(messages)  # (heads, T, N, ...)
         if mean:
             start, message = start.mean(0, keepdim=True), message.mean(0, keepdim=True)
-            lost = {name: value.mean(0, keepdim=True) for name, value in lost.items()}
+            lost = {name: share.mean(0, keepdim=True) for name, share in lost.items()}
         lanes = message.shape[:2]
-        message, flat_lost, flat_kept = _down(self.flat, flat_states, message.flatten(0, 1))
-        message, late_lost, late_kept = _down_each(late, late_states, message, self.layout)
-        below, kept, early_lost = [], [], []
-        for chunk, (_, states), c in zip(chunks, ups, message.split(micro, 1), strict=True):
-            maps, ledger, taps = _down_each(early, states, c, self.layout)
-            first = (self.spatial or self.flat or self.heads[0])[0]
-            below.append(maps if first.returns_relevance else chunk * maps)
-            early_lost.append(ledger)
-            kept.append(taps)
-        trunk_lost = flat_lost | late_lost | _concatenated(early_lost, 1)
-        lost |= {name: value.unflatten(0, lanes) for name, value in trunk_lost.items()}
-        relevance = torch.cat(below, 1).to(self.dtype).unflatten(0, lanes)
-        taps = flat_kept | late_kept | _concatenated(kept, 1)
-        pixels = relevance.sum((-3, -2, -1))
-        biases = sum(lost.values(), torch.zeros_like(start))
-        return Explanation(
-            relevance=relevance,
-            logits=tuple(logits),
-            start=start,
-            pixels=pixels,
-            biases=biases,
-            epsilon=start - pixels - biases,
-            biases_by_layer=lost,
-            layers={name: value.to(self.dtype).unflatten(0, lanes) for name, value in taps.items()},
-        )
+        message, notes = _down(late, late_downs, message.flatten(0, 1), self.layout)
+        maps, early_notes = [], []
+        for chunk, (_, downs), c in zip(chunks, ups, message.split(micro, 1), strict=True):
+            c, noted = _down(early, downs, c, self.layout)
+            maps.append(c if self.trunk[0].returns_relevance else chunk * c)
+            early_notes.append(noted)
+        notes |= {step: torch.cat([noted[step] for noted in early_notes], 1) for step in early_notes[0]}
+        kept = {}
+        for step, note in notes.items():
+            place = kept if isinstance(step, Keep) else lost
+            place[step.name] = note.to(self.dtype).unflatten(0, lanes)
+        relevance = torch.cat(maps, 1).to(self.dtype).unflatten(0, lanes)
+        return relevance, start, lost, kept, logits
 
 
 def relevance(
@@ -280,8 +290,8 @@ def relevance(
     targets,
     composite: str | Composite = "epsilon_plus",
     *,
-    low=None,
-    high=None,
+    low: Bound | None = None,
+    high: Bound | None = None,
     mixed: bool = False,
 ) -> Tensor:
     """Relevance maps: `(N, C, H, W)` for targets `(N,)`, `(N, T, C, H, W)` for targets `(N, T)`.
@@ -309,180 +319,64 @@ def _one_kind(networks: list[list[Layer]], mixed: bool) -> tuple[torch.dtype, to
     return dtype, device
 
 
-def _steps(
-    network: list[Layer],
-    cut: int,
-    table: Composite,
-    taps: set[str],
-    mixed: bool,
-    layout: torch.memory_format,
-) -> list[tuple[int, Any]]:
-    """Steps, each with the place of its first layer; nothing is fused across the cut or across a tap."""
-    ruled = [layer for layer in network if layer.kind in ("convolution", "linear", "average_pool")]
-    rules = dict(zip(map(id, ruled), table.rules(layer.kind for layer in ruled), strict=True))
-    groups, at = [], 0
-    while at < len(network):
-        length = _fused(network, at, cut, taps, rules.get(id(network[at])))
-        groups.append((at, network[at : at + length]))
-        at += length
-    signed, signs = True, []
-    for _, group in groups:
-        signs.append(signed)
-        for layer in group:
-            signed = False if layer.kind == "relu" else signed or layer.weight is not None
-    steps: list[tuple[int, Any]] = []
-    takes = False
-    for (at, group), signed in zip(reversed(groups), reversed(signs), strict=True):
-        if group[-1].name in taps and at < cut:
-            steps.append((at, Tap(group[-1].name, takes)))
-        step = _step(group, rules.get(id(group[0])), signed, takes, mixed, layout)
-        steps.append((at, step))
-        takes = step.returns_relevance
-    return steps[::-1]
-
-
-def _fused(network: list[Layer], at: int, cut: int, taps: set[str], rule: Rule | None) -> int:
-    """How many layers from `at` make one step: weighted layers take the ReLU and max-pooling after them."""
-    length = 1
-    if network[at].weight is None or isinstance(rule, Pass):
-        return length
-    for kind in ("relu", "max_pool"):
-        after = at + length
-        if after in (cut, len(network)) or network[after - 1].name in taps or network[after].kind != kind:
-            break
-        length += 1
-    return length
-
-
-def _step(
-    group: list[Layer], rule: Rule | None, signed: bool, takes: bool, mixed: bool, layout: torch.memory_format
-):
-    layer, *fused = group
-    match layer.kind:
-        case "relu":
-            return Rectify(takes)
-        case "max_pool":
-            return Pick(Winners(layer.module, layout), takes)
-        case "flatten":
-            return Flatten(takes)
-    if isinstance(rule, Pass):
-        return Through(layer, takes, layout)
-    if layer.kind == "average_pool":
-        if not isinstance(rule, Epsilon):
-            raise ValueError(f"Average pooling at {layer.name!r} takes the rule Epsilon or Pass, not {rule}.")
-        return Mean(layer, rule, takes, mixed, layout)
-    pool = Winners(fused[1].module, layout) if len(fused) == 2 else None
-    return Weighted(
-        layer,
-        rule,
-        relu=bool(fused),
-        pool=pool,
-        signed=signed,
-        takes_relevance=takes,
-        mixed=mixed,
-        layout=layout,
-    )
-
-
-def _signature(steps: list) -> tuple:
-    return tuple((type(step), getattr(step, "rule", None), step.takes_relevance) for step in steps)
-
-
 def _start(targets, images: int, classes: int) -> tuple[Tensor, bool]:
     """Weights over outputs `(T, N, K)` and whether targets have a T."""
     targets = torch.as_tensor(targets)
+    shape = tuple(targets.shape)
     if targets.is_floating_point():
-        if targets.ndim not in (2, 3) or targets.shape[0] != images or targets.shape[-1] != classes:
+        several = targets.ndim == 3
+        if targets.ndim not in (2, 3) or (shape[0], shape[-1]) != (images, classes):
             raise ValueError(
                 f"Weights over outputs must have shape ({images}, {classes}) or ({images}, T, {classes}), "
-                f"not {tuple(targets.shape)}; class indices must be integers."
+                f"not {shape}; class indices must be integers."
             )
         if not targets.isfinite().all():
             raise ValueError("Weights over outputs hold values that are not finite.")
-        return (targets[None] if targets.ndim == 2 else targets.movedim(1, 0)), targets.ndim == 3
-    if (
-        targets.dtype == torch.bool
-        or targets.ndim not in (1, 2)
-        or targets.shape[0] != images
-        or not targets.numel()
-    ):
-        raise ValueError(
-            f"targets must be class indices of shape ({images},) or ({images}, T), not {targets.dtype} "
-            f"{tuple(targets.shape)}."
-        )
-    if targets.min() < 0 or targets.max() >= classes:
-        raise ValueError(
-            f"targets span {targets.min()} to {targets.max()}; the network has classes 0 to {classes - 1}."
-        )
-    start = nn.functional.one_hot(targets.long(), classes)
-    return (start[None] if targets.ndim == 1 else start.movedim(1, 0)), targets.ndim == 2
+    else:
+        several = targets.ndim == 2
+        if targets.dtype == torch.bool or shape[:1] != (images,) or len(shape) > 2 or not targets.numel():
+            raise ValueError(
+                f"targets must be class indices of shape ({images},) or ({images}, T), not {targets.dtype} {shape}."
+            )
+        if targets.min() < 0 or targets.max() >= classes:
+            raise ValueError(
+                f"targets span {targets.min()} to {targets.max()}; the network has classes 0 to {classes - 1}."
+            )
+        targets = nn.functional.one_hot(targets.long(), classes)
+    return targets.movedim(1, 0) if several else targets[None], several
 
 
-def _is_spatial(step) -> bool:
-    """Whether the step works on `(N, C, H, W)` only."""
-    return isinstance(step, Mean | Pick | Through) or (isinstance(step, Weighted) and step.weight.ndim == 4)
-
-
-def _up(steps: list, x: Tensor) -> tuple[Tensor, list[State]]:
-    states = []
+def _up(steps: list[Step], x: Tensor) -> tuple[Tensor, list[Down]]:
+    downs = []
     for step in steps:
-        x, state = step.up(x)
-        states.append(state)
-    return x, states
+        x, down = step.up(x)
+        downs.append(down)
+    return x, downs
 
 
-def _down(steps: list, states: list[State], c: Tensor) -> tuple[Tensor, Ledger, Ledger]:
-    """The message below all steps, what biases took by layer, and the relevance at taps."""
-    lost, kept = {}, {}
-    for step, state in zip(reversed(steps), reversed(states), strict=True):
-        if isinstance(step, Tap):
-            kept[step.name] = step.relevance(c, state)
-        else:
-            c, taken = step.down(c, state)
-            if taken is not None:
-                lost[step.name] = taken
-    return c, lost, kept
+def _down(
+    steps: list[Step], downs: list[Down], c: Tensor, layout: torch.memory_format
+) -> tuple[Tensor, Notes]:
+    """The message below all steps, given `c (T, N, ...)` above them, and what they noted.
+
+    From the last spatial step on, which takes one message at a time, each goes down by itself.
+    """
+    split = 1 + max((number for number, step in enumerate(steps) if step.spatial), default=-1)
+    c, notes = _one_down(steps[split:], downs[split:], c)
+    if split:
+        layout = layout if c.ndim == 5 else torch.contiguous_format
+        each = [
+            _one_down(steps[:split], downs[:split], message.contiguous(memory_format=layout)) for message in c
+        ]
+        c = torch.stack([below for below, _ in each])
+        notes |= {step: torch.stack([noted[step] for _, noted in each]) for step in each[0][1]}
+    return c, notes
 
 
-def _down_each(
-    steps: list, states: list[State], c: Tensor, layout: torch.memory_format
-) -> tuple[Tensor, Ledger, Ledger]:
-    """`_down` for each of `c (T, N, ...)` in turn, as spatial steps take one message at a time."""
-    layout = layout if c.ndim == 5 else torch.contiguous_format
-    results = [_down(steps, states, message.contiguous(memory_format=layout)) for message in c]
-    lost = {name: torch.stack([r[1][name] for r in results]) for name in results[0][1]}
-    kept = {name: torch.stack([r[2][name] for r in results]) for name in results[0][2]}
-    return torch.stack([r[0] for r in results]), lost, kept
-
-
-def _down_any(
-    steps: list, states: list[State], c: Tensor, layout: torch.memory_format
-) -> tuple[Tensor, Ledger, Ledger]:
-    spatial = any(map(_is_spatial, steps))
-    return _down_each(steps, states, c, layout) if spatial else _down(steps, states, c)
-
-
-def _concatenated(ledgers: list[Ledger], dim: int) -> Ledger:
-    return {name: torch.cat([ledger[name] for ledger in ledgers], dim) for name in ledgers[0]}
-
-
-def _finished(parts: list[Explanation], drop_heads: bool, drop_targets: bool) -> Explanation:
-    """Batches joined, with images in front and dimensions of one head or one target left out."""
-
-    def arranged(tensors: list[Tensor]) -> Tensor:
-        whole = torch.cat([tensor.movedim(2, 0) for tensor in tensors])  # (N, heads, T, ...)
-        if drop_targets:
-            whole = whole.squeeze(2)
-        return whole.squeeze(1) if drop_heads else whole
-
-    def each(field: str) -> Ledger:
-        ledgers = [getattr(part, field) for part in parts]
-        return {name: arranged([ledger[name] for ledger in ledgers]) for name in ledgers[0]}
-
-    names = ("relevance", "start", "pixels", "biases", "epsilon")
-    return Explanation(
-        **{name: arranged([getattr(part, name) for part in parts]) for name in names},
-        logits=tuple(torch.cat(out) for out in zip(*(part.logits for part in parts), strict=True)),
-        biases_by_layer=each("biases_by_layer"),
-        layers=each("layers"),
-    )
+def _one_down(steps: list[Step], downs: list[Down], c: Tensor) -> tuple[Tensor, Notes]:
+    notes = {}
+    for step, down in zip(reversed(steps), reversed(downs), strict=True):
+        c, note = down(c)
+        if note is not None:
+            notes[step] = note
+    return c, notes

@@ -10,31 +10,28 @@ distributed (the source m: x, its positive or negative part, one, or a bound of 
 transform v of the weights, and with which transform of the bias in the denominator. sign(0) is +1.
 
 Biases stay in the denominator, so the relevance they would receive leaves the map; `bias=False` leaves them
-out of the denominator and conserves relevance instead. The engine reports the loss either way.
+out of the denominator and conserves relevance instead. The engine reports the loss either way. `epsilon`, in
+the units of the outputs, keeps denominators away from 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from math import isfinite
 
 import torch
 from torch import Tensor
 
 Transform = Callable[[Tensor], Tensor]
+Bound = float | Sequence[float]
+positive: Transform = partial(torch.clamp, min=0)
+negative: Transform = partial(torch.clamp, max=0)
 
 
 def unchanged(tensor: Tensor) -> Tensor:
     return tensor
-
-
-def positive(tensor: Tensor) -> Tensor:
-    return tensor.clamp(min=0)
-
-
-def negative(tensor: Tensor) -> Tensor:
-    return tensor.clamp(max=0)
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,10 @@ class Term:
 class Rule:
     """Base of all rules: numbers only, checked on construction. ValueError for a number out of range."""
 
+    # Of rules that have no such field.
+    epsilon = 0.0
+    bias = True
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
@@ -71,6 +72,7 @@ class Rule:
                 raise ValueError(f"{type(self).__name__}({field.name}={value}): give a finite number >= 0.")
 
     def terms(self) -> tuple[Term, ...]:
+        """The rule as its terms."""
         raise NotImplementedError
 
 
@@ -189,34 +191,25 @@ class ZBox(Rule):
     the network's input. The three biases cancel.
     """
 
-    low: float | tuple[float, ...]
-    high: float | tuple[float, ...]
+    low: Bound
+    high: Bound
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            value = torch.as_tensor(getattr(self, name), dtype=torch.float64)
-            if value.ndim > 1 or not value.isfinite().all():
-                raise ValueError(
-                    f"ZBox({name}={getattr(self, name)}): give a number or one per channel, finite."
-                )
-            object.__setattr__(self, name, tuple(value.tolist()) if value.ndim else value.item())
-        low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
-        if low.ndim and high.ndim and low.shape != high.shape:
-            raise ValueError(f"ZBox(low={self.low}, high={self.high}): give equally many values.")
-        if not (low < high).all():
-            raise ValueError(f"ZBox(low={self.low}, high={self.high}): low must be below high.")
+        bounds = [torch.as_tensor(value, dtype=torch.float64) for value in (self.low, self.high)]
+        problem = f"ZBox(low={self.low}, high={self.high}): "
+        if any(bound.ndim > 1 or not bound.isfinite().all() for bound in bounds):
+            raise ValueError(problem + "give a number or one per channel, finite.")
+        if len({bound.shape for bound in bounds if bound.ndim}) > 1:
+            raise ValueError(problem + "give equally many values.")
+        if not (bounds[0] < bounds[1]).all():
+            raise ValueError(problem + "low must be below high.")
+        for name, bound in zip(("low", "high"), bounds, strict=True):
+            object.__setattr__(self, name, tuple(bound.tolist()) if bound.ndim else bound.item())
 
     def terms(self) -> tuple[Term, ...]:
-        return (
-            Term(
-                (
-                    Part("x", unchanged),
-                    Part("low", positive, sign=-1.0),
-                    Part("high", negative, sign=-1.0),
-                )
-            ),
-        )
+        bounds = (Part("low", positive, sign=-1.0), Part("high", negative, sign=-1.0))
+        return (Term((Part("x", unchanged), *bounds)),)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,15 @@
-"""The steps of a propagation: each goes up once, keeping a state, and down as often as there are targets.
+"""The steps of a propagation: each goes up once and, from what it then knows, down as often as there are targets.
 
 Relevance is carried as a multiplier c of the activations, R = a * c. A layer's rule then reads
 c_below = V^T (G * c), with gates G = a / denominator that the way up has fixed, so the way down is one
 transposed layer per part of the rule. Rules that do not multiply by the input (flat, w^2, z-box, pass) return
 R itself (`returns_relevance`); the step below them then takes R (`takes_relevance`) and gates by 1 /
 denominator.
-
-Every step has `up(x) -> (a, state)` and `down(c, state) -> (c below, relevance that biases took)`. Messages
-between steps without spatial dimensions may have leading dimensions that states lack. A message belongs to the
-step that takes it, which may write into it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,57 +17,119 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.lrp.linear import Average, Convolution, MatrixProduct, Winners
+from analysis.lrp.linear import LinearMap, Winners, average_transpose, run
 from analysis.lrp.network import Layer
-from analysis.lrp.rules import AlphaBeta, Epsilon, Rule, Term, unchanged
+from analysis.lrp.rules import AlphaBeta, Epsilon, Pass, Rule, Term, unchanged
 
-State = tuple[Any, ...]
+Down = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 VARYING = ("x", "x+", "x-")
+FUSED = (("convolution", "relu"), ("convolution", "relu", "max_pool"), ("linear", "relu"))
 
 
-class Weighted:
-    """A Conv2d or Linear under its rule, with the ReLU and the max-pooling that follow it fused in.
+class Step:
+    """Base of all steps: a layer, or several, and in what form relevance comes from above and goes below.
 
-    `signed`: inputs may be negative. `takes_relevance`: the message from above is R, not c. `mixed`:
-    denominators and the way down in bfloat16.
+    `up(x)` gives the output and the way down: a function from the message above to the message below and a note,
+    the relevance that biases took or that of a layer to keep. A message belongs to the step that takes it, which
+    may write into it. Messages without spatial dimensions may have leading dimensions that images lack.
     """
 
-    def __init__(
-        self,
-        layer: Layer,
-        rule: Rule,
-        *,
-        relu: bool,
-        pool: Winners | None,
-        signed: bool,
-        takes_relevance: bool,
-        mixed: bool,
-        layout: torch.memory_format,
-    ) -> None:
-        self.name, self.rule, self.relu, self.pool = layer.name, rule, relu, pool
-        self.takes_relevance = takes_relevance
-        self.map = Convolution(layer, layout) if layer.kind == "convolution" else MatrixProduct()
-        self.weight, self.bias = self.map.laid_out(layer.weight), layer.bias
-        terms = [_simplified(term, signed) for term in rule.terms()]
-        self.closed = relu and not takes_relevance  # then R = a * c is zero wherever z <= 0
+    spatial = False  # whether it takes messages `(N, C, H, W)` only
+
+    def __init__(self, layer: Layer, takes_relevance: bool, returns_relevance: bool) -> None:
+        self.layer, self.name = layer, layer.name
+        self.takes_relevance, self.returns_relevance = takes_relevance, returns_relevance
+
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
+        raise NotImplementedError
+
+
+class Rectify(Step):
+    """A ReLU on its own. Relevance passes; multipliers stop where the input was negative."""
+
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
+        is_open = None if self.takes_relevance else x > 0
+        return x.relu(), lambda c: (c if is_open is None else c * is_open, None)
+
+
+class Flatten(Step):
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
+        shape = x.shape[1:]
+        return x.flatten(1), lambda c: (c.unflatten(-1, shape), None)
+
+
+class Pick(Step):
+    """A max-pooling on its own."""
+
+    spatial = True
+
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
+        pool, shape = Winners(self.layer), x.shape
+        a, winners = pool(x)
+        return a, lambda c: (pool.transpose(c, shape, winners), None)
+
+
+class Keep(Step):
+    """Notes the relevance at the layer's output."""
+
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
+        return x, lambda c: (c, c.clone() if self.takes_relevance else x * c)
+
+
+class Through(Step):
+    """A layer under the pass rule: its output's relevance becomes its input's."""
+
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
+        a = run(self.layer, x)
+        if a.shape != x.shape:
+            raise ValueError(
+                f"The pass rule at {self.name!r} needs input and output of one shape, not {tuple(x.shape[1:])} and "
+                f"{tuple(a.shape[1:])}; choose another rule for this layer."
+            )
+        return a, lambda c: (c if self.takes_relevance else c * a, None)
+
+
+class Mean(Step):
+    """An average pooling under the epsilon rule: R_i = x_i v_ij / (sum_i x_i v_ij + e) R_j."""
+
+    spatial = True
+
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
+        a, shape, epsilon = run(self.layer, x), x.shape, self.layer.rule.epsilon
+        d = torch.where(a < 0, a - epsilon, a + epsilon)
+        gate = (a.new_ones(()) if self.takes_relevance else a) / d.where(d != 0, torch.inf)
+        gate = gate.bfloat16() if self.layer.mixed else gate
+        return a, lambda c: (average_transpose(self.layer, c * gate, shape), None)
+
+
+class Weighted(Step):
+    """A Conv2d or Linear under its rule, with the ReLU and the max-pooling that follow it fused in."""
+
+    def __init__(self, layer: Layer, *fused: Layer, takes_relevance: bool) -> None:
+        rule = layer.rule
+        self.map, self.spatial = LinearMap(layer), layer.kind == "convolution"
+        self.weight, self.bias = self.map.joined([layer.weight]), layer.bias
+        self.relu, self.pool = bool(fused), Winners(fused[1]) if len(fused) == 2 else None
+        terms = [_simplified(term, layer.signed) for term in rule.terms()]
+        self.closed = self.relu and not takes_relevance  # then R = a * c is zero wherever z <= 0
         if self.closed:
             terms = [term for term in terms if term.outputs != "negative"]
-        self.gates = [Gate(self, term, rule, mixed) for term in terms]
+        self.gates = [Gate(self, layer, term) for term in terms]
         # Of alpha-beta's two denominators only the negative one needs a convolution: the other is z less it.
         # Where z > 0 that adds two positive numbers and loses no digits; elsewhere it would, but a = 0.
         self.from_losses = (
             isinstance(rule, AlphaBeta)
             and len(terms) == 2
             and self.closed
-            and not (signed or mixed)
+            and not (layer.signed or layer.mixed)
             and rule.epsilon > 0
             and (rule.bias or self.bias is None)
         )
         sources = {part.source for term in terms for part in term.parts}
-        self.returns_relevance = not sources <= set(VARYING)
         self.keeps_input = sources != {"x"}
+        super().__init__(layer, takes_relevance, returns_relevance=not sources <= set(VARYING))
 
-    def up(self, x: Tensor) -> tuple[Tensor, State]:
+    def up(self, x: Tensor) -> tuple[Tensor, Down]:
         z = self.map(x, self.weight, self.bias)
         if self.closed:
             z.relu_()
@@ -86,79 +145,82 @@ class Weighted:
             a, winners = self.pool(a)
             places = self.pool.places(winners, above)
             denominators = [d if d is None else self.pool.take(d.expand(above), places) for d in denominators]
-        denominators = [
-            gate.denominator(x, a) if d is None else d
+        numerator = a.new_ones(()) if self.takes_relevance else a
+        gates = [
+            _ratio(numerator, gate.denominator(x, a) if d is None else d, gate.dtype)
             for gate, d in zip(self.gates, denominators, strict=True)
         ]
-        numerator = a.new_ones(()) if self.takes_relevance else a
-        gates = [_ratio(numerator, d, gate.dtype) for gate, d in zip(self.gates, denominators, strict=True)]
-        return a, (gates, winners, above, x.shape, x if self.keeps_input else None)
+        x_kept = x if self.keeps_input else None
+        return a, partial(self.down, gates=gates, winners=winners, above=above, below=x.shape, x=x_kept)
 
-    def down(self, c: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
-        gates, winners, above, below, x = state
-        received: dict[str, Tensor] = {}
+    def down(
+        self, c: Tensor, *, gates: list[Tensor], winners: Any, above: torch.Size, below: torch.Size, x: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        message: Any = None
         lost = None
         for gate, g in zip(self.gates, gates, strict=True):
             s = c.mul_(g) if gate is self.gates[-1] else c * g
-            if gate.bias is not None:
-                taken = _sum_against(s, gate.bias)
+            if gate.bias is not None:  # one number per image, in the bias's precision
+                outputs = s.sum((2, 3), dtype=gate.bias.dtype) if self.spatial else s.to(gate.bias.dtype)
+                taken = outputs @ gate.bias
                 lost = taken if lost is None else lost + taken
             if self.pool:
                 s = self.pool.transpose(s, above, winners)
-            for source, u in gate.transpose(s, below).items():
-                received[source] = received[source] + u if source in received else u
-        if self.returns_relevance:
-            return sum(self.gates[0].source(name, x) * u for name, u in received.items()), lost
-        either = received.pop("x", 0)
-        if not received:
-            return either, lost
-        return torch.where(x > 0, either + received.get("x+", 0), either + received.get("x-", 0)), lost
+            for source, u in gate.transpose(s, below):
+                if self.returns_relevance:
+                    u = _source(source, x, self.layer.rule) * u
+                elif source != "x":
+                    u = u * (x > 0 if source == "x+" else x <= 0)
+                message = u if message is None else message + u
+        return message, lost
 
 
 class Gate:
     """One term of a rule with its weights prepared: denominators going up, transposes going down."""
 
-    def __init__(self, step: Weighted, term: Term, rule: Rule, mixed: bool) -> None:
-        self.rule, self.map, self.parts, self.outputs = rule, step.map, term.parts, term.outputs
-        self.closed = step.closed
-        self.dtype = torch.bfloat16 if mixed else step.weight.dtype
-        counted = step.bias is not None and getattr(rule, "bias", True)
-        biases = [part.bias(step.bias) * part.sign for part in term.parts if part.bias and counted]
-        bias = sum(biases) if biases else None
-        self.bias = None if bias is None else bias * term.factor
-        self.from_output = term.parts[0].weight is unchanged
-        # What the layer's own output, computed anyway, has more than this denominator.
-        self.surplus = step.bias if self.from_output and bias is None else None
-        self.sign = term.sign if counted or step.bias is None or term.outputs == "all" else 0
+    def __init__(self, step: Weighted, layer: Layer, term: Term) -> None:
+        self.rule, self.parts, self.outputs = layer.rule, term.parts, term.outputs
+        self.map, self.closed, weight, bias = step.map, step.closed, step.weight, layer.bias
+        self.dtype = torch.bfloat16 if layer.mixed else weight.dtype
+        counted = bias is not None and self.rule.bias
+        biases = [part.bias(bias) * part.sign for part in self.parts if counted and part.bias]
+        self.bias: Any = sum(biases) * term.factor if biases else None
+        # The part that distributes x by the weights themselves is the layer's output, computed anyway.
+        self.from_output = self.parts[0].weight is unchanged
+        surplus = bias if self.from_output and not biases else None
+        self.sign = term.sign if counted or bias is None or self.outputs == "all" else 0
         # Whether the denominator is the layer's output and epsilon: then it can wait until after the pooling.
-        self.is_output = self.closed and self.from_output and self.surplus is None and len(term.parts) == 1
+        self.is_output = self.closed and self.from_output and surplus is None and len(self.parts) == 1
         if self.is_output:
             self.sign = 1
-        # A sign known beforehand lets epsilon go into the bias of the denominator's own convolution.
-        zeros = torch.zeros(step.weight.shape[0], dtype=step.weight.dtype, device=step.weight.device)
-        self.offset = (zeros if bias is None else bias) + self.sign * rule.epsilon
-        others = term.parts[1:] if self.from_output else term.parts
-        self.fixed = {p: p.weight(step.weight) * p.sign for p in others if p.source not in VARYING}
-        self.varying = [p for p in others if p.source in VARYING]
-        if self.varying:
-            joined = torch.cat([p.weight(step.weight) for p in self.varying], 1)
-            self.joined = self.map.laid_out(joined).to(self.dtype)
-        self.constants: dict[torch.Size, Tensor] = {}
-        self.even = term.parts[0].weight is torch.ones_like
-        if not self.even:
-            weights = [_scaled(p.weight(step.weight), p.sign * term.factor) for p in term.parts]
-            self.transposed = self.map.transposed(weights).to(self.dtype)
-
-    def denominator(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """The stabilised denominator, infinite where the term does not apply or would divide by 0."""
+        others = self.parts[1:] if self.from_output else self.parts
+        self.fixed = [(p.source, p.weight(weight) * p.sign) for p in others if p.source not in VARYING]
+        varying = [p for p in others if p.source in VARYING]
+        # A sign known beforehand lets epsilon go where the bias goes.
         if self.from_output:
-            d = z if self.surplus is None else z - _per_channel(self.surplus, z)
-            d = d + (self._constant(x) if self.fixed else self.sign * self.rule.epsilon)
-        elif self.fixed:
-            d = self._constant(x) + _per_channel(self.offset, x)
+            offset = 0.0 if surplus is None else -surplus
         else:
-            sources = self.map.side_by_side([self.source(part.source, x) for part in self.varying])
+            offset = sum(biases) if biases else weight.new_zeros(len(weight))
+        self.offset: Any = offset + self.sign * self.rule.epsilon
+        self.sources = [p.source for p in varying]
+        if varying:
+            self.joined = self.map.joined([p.weight(weight) for p in varying]).to(self.dtype)
+        self.shared: dict[torch.Size, Any] = {}
+        # Weights that are all one distribute the sum over each group's outputs: one output per group is enough.
+        self.even = self.parts[0].weight is torch.ones_like
+        distributed = weight[: self.map.groups] if self.even else weight
+        weights = [p.weight(distributed) for p in self.parts]
+        factors = [p.sign * term.factor for p in self.parts]
+        weights = [w if f == 1 else w * f for w, f in zip(weights, factors, strict=True)]
+        self.transposed = self.map.joined(weights).to(self.dtype)
+
+    def denominator(self, x: Tensor, z: Tensor) -> Tensor:
+        """The stabilised denominator, infinite where the term does not apply or would divide by 0."""
+        if self.sources:
+            sources = self.map.side_by_side([_source(name, x, self.rule) for name in self.sources])
             d = self.map(sources.to(self.dtype), self.joined, self.offset.to(self.dtype))
+        else:
+            d = (z if self.from_output else 0) + self._shared(x)
         epsilon = self.rule.epsilon
         if self.sign == 0 and epsilon:
             d = torch.where(d < 0, d - epsilon, d + epsilon)
@@ -168,144 +230,56 @@ class Gate:
             d = d.where(z > 0 if self.outputs == "positive" else z < 0, torch.inf)
         return d if epsilon else d.where(d != 0, torch.inf)
 
-    def _constant(self, x: Tensor) -> Tensor:
-        """The parts that are the same for every image `(1, ...)`, computed once per image size."""
+    def _shared(self, x: Tensor) -> Any:
+        """What is the same for every image, `(1, ...)` or a number: computed once per image size."""
         size = x.shape[1:]
-        if size not in self.constants:
-            self.constants[size] = sum(
-                self.map(self.source(p.source, x), w, None) for p, w in self.fixed.items()
-            )
-        return self.constants[size]
+        if size not in self.shared:
+            constants = [self.map(_source(name, x, self.rule), weight, None) for name, weight in self.fixed]
+            self.shared[size] = sum(constants, _per_channel(self.offset, x))
+        return self.shared[size]
 
-    def transpose(self, s: Tensor, below: torch.Size) -> dict[str, Tensor]:
+    def transpose(self, s: Tensor, below: torch.Size) -> Iterable[tuple[str, Tensor]]:
         """What each source receives, per unit of its value, when `s` = relevance / denominator comes down."""
-        if self.even:
-            return {"one": self.map.spread(s, below)}
-        parts = self.map.transpose(s, self.transposed, below, len(self.parts))
-        return {part.source: u for part, u in zip(self.parts, parts, strict=True)}
-
-    def source(self, name: str, x: Tensor) -> Tensor:
-        """What a part distributes: the input, one of its halves, one, or a bound of its range."""
-        match name:
-            case "x":
-                return x
-            case "x+":
-                return x.clamp(min=0)
-            case "x-":
-                return x.clamp(max=0)
-            case "one":
-                return torch.ones_like(x[:1])
-            case _:
-                bound = torch.as_tensor(getattr(self.rule, name), dtype=x.dtype, device=x.device)
-                if bound.ndim and len(bound) != x.shape[1]:
-                    raise ValueError(
-                        f"{name} has {len(bound)} values for {x.shape[1]} channels; give one each."
-                    )
-                return (_per_channel(bound, x) if bound.ndim else bound).expand(1, *x.shape[1:])
+        s = self.map.summed(s) if self.even else s
+        received = self.map.transpose(s, self.transposed, below, len(self.parts))
+        return zip((part.source for part in self.parts), received, strict=True)
 
 
-class Mean:
-    """An average pooling under the epsilon rule: R_i = x_i v_ij / (sum_i x_i v_ij + e) R_j."""
+def steps_of(layers: list[Layer], takes_relevance: bool, keep: Sequence[str] = ()) -> list[Step]:
+    """The steps of layers with their rules. `takes_relevance`: the message from above is R.
 
-    returns_relevance = False
-
-    def __init__(
-        self, layer: Layer, rule: Epsilon, takes_relevance: bool, mixed: bool, layout: torch.memory_format
-    ) -> None:
-        self.name, self.epsilon, self.takes_relevance = layer.name, rule.epsilon, takes_relevance
-        self.map, self.mixed = Average(layer.module, layout), mixed
-
-    def up(self, x: Tensor) -> tuple[Tensor, State]:
-        a = self.map(x)
-        d = torch.where(a < 0, a - self.epsilon, a + self.epsilon)
-        gate = (a.new_ones(()) if self.takes_relevance else a) / d.where(d != 0, torch.inf)
-        return a, (gate.bfloat16() if self.mixed else gate, x.shape)
-
-    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
-        gate, below = state
-        return self.map.transpose(c * gate, below), None
-
-
-class Through:
-    """A layer under the pass rule: its output's relevance becomes its input's."""
-
-    returns_relevance = True
-
-    def __init__(self, layer: Layer, takes_relevance: bool, layout: torch.memory_format) -> None:
-        self.name, self.takes_relevance = layer.name, takes_relevance
-        if layer.kind == "average_pool":
-            self.up_map = Average(layer.module, layout)
+    Weighted layers take the ReLU and max-pooling after them along, but not across a layer to `keep`.
+    """
+    groups: list[list[Layer]] = [[]]
+    for layer in layers:
+        kinds = tuple(other.kind for other in (*groups[-1], layer))
+        if kinds in FUSED and not isinstance(groups[-1][0].rule, Pass) and groups[-1][-1].name not in keep:
+            groups[-1].append(layer)
         else:
-            linear = Convolution(layer, layout) if layer.kind == "convolution" else MatrixProduct()
-            self.up_map = partial(linear, weight=layer.weight, bias=layer.bias)
-
-    def up(self, x: Tensor) -> tuple[Tensor, State]:
-        a = self.up_map(x)
-        if a.shape != x.shape:
-            raise ValueError(
-                f"The pass rule at {self.name!r} needs input and output of one shape, not {tuple(x.shape[1:])} and "
-                f"{tuple(a.shape[1:])}; choose another rule for this layer."
-            )
-        return a, (None if self.takes_relevance else a,)
-
-    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
-        (a,) = state
-        return c if a is None else c * a, None
-
-
-class Rectify:
-    """A ReLU on its own. Relevance passes; multipliers stop where the input was negative."""
-
-    def __init__(self, takes_relevance: bool) -> None:
-        self.returns_relevance = self.takes_relevance = takes_relevance
-
-    def up(self, x: Tensor) -> tuple[Tensor, State]:
-        return x.relu(), (None if self.takes_relevance else x > 0,)
-
-    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
-        (is_open,) = state
-        return c if is_open is None else c * is_open, None
-
-
-class Pick:
-    """A max-pooling on its own: relevance goes to the winner, the first one on ties."""
-
-    def __init__(self, pool: Winners, takes_relevance: bool) -> None:
-        self.pool = pool
-        self.returns_relevance = self.takes_relevance = takes_relevance
-
-    def up(self, x: Tensor) -> tuple[Tensor, State]:
-        a, winners = self.pool(x)
-        return a, (x.shape, winners)
-
-    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
-        return self.pool.transpose(c, *state), None
-
-
-class Flatten:
-    def __init__(self, takes_relevance: bool) -> None:
-        self.returns_relevance = self.takes_relevance = takes_relevance
-
-    def up(self, x: Tensor) -> tuple[Tensor, State]:
-        return x.flatten(1), (x.shape[1:],)
-
-    def down(self, c: Tensor, state: State) -> tuple[Tensor, None]:
-        return c.unflatten(-1, state[0]), None
-
-
-class Tap:
-    """Keeps the relevance that passes between two layers."""
-
-    def __init__(self, name: str, takes_relevance: bool) -> None:
-        self.name = name
-        self.returns_relevance = self.takes_relevance = takes_relevance
-
-    def up(self, x: Tensor) -> tuple[Tensor, State]:
-        return x, (None if self.takes_relevance else x.clone(),)
-
-    def relevance(self, c: Tensor, state: State) -> Tensor:
-        (a,) = state
-        return c.clone() if a is None else a * c
+            groups.append([layer])
+    steps: list[Step] = []
+    takes = takes_relevance
+    for layer, *fused in reversed(groups[1:]):
+        last = (layer, *fused)[-1]
+        if last.name in keep:
+            steps.append(Keep(last, takes, takes))
+        match layer.kind, layer.rule:
+            case "relu" | "max_pool" | "flatten", _:
+                kind = {"relu": Rectify, "max_pool": Pick, "flatten": Flatten}[layer.kind]
+                step = kind(layer, takes, takes)
+            case _, Pass():
+                step = Through(layer, takes, True)
+            case "average_pool", Epsilon():
+                step = Mean(layer, takes, False)
+            case "average_pool", rule:
+                raise ValueError(
+                    f"Average pooling at {layer.name!r} takes the rule Epsilon or Pass, not {rule}."
+                )
+            case _:
+                step = Weighted(layer, *fused, takes_relevance=takes)
+        steps.append(step)
+        takes = step.returns_relevance
+    return steps[::-1]
 
 
 def _simplified(term: Term, signed: bool) -> Term:
@@ -316,23 +290,32 @@ def _simplified(term: Term, signed: bool) -> Term:
     return replace(term, parts=tuple(part for part in parts if part.source != "x-"))
 
 
+def _source(name: str, x: Tensor, rule: Rule) -> Tensor:
+    """What a part distributes: the input, one of its halves, one, or a bound of its range."""
+    match name:
+        case "x":
+            return x
+        case "x+":
+            return x.clamp(min=0)
+        case "x-":
+            return x.clamp(max=0)
+        case "one":
+            return torch.ones_like(x[:1])
+    bound = torch.as_tensor(getattr(rule, name), dtype=x.dtype, device=x.device)
+    if bound.ndim and len(bound) != x.shape[1]:
+        raise ValueError(f"{name} has {len(bound)} values for {x.shape[1]} channels; give one each.")
+    return _per_channel(bound, x).expand(1, *x.shape[1:])
+
+
+def _per_channel(value: Any, like: Tensor) -> Any:
+    """One value per channel, shaped for a sum with the tensor; a single number as it is."""
+    if isinstance(value, float) or not value.ndim:
+        return value
+    return value.reshape(-1, *[1] * (like.ndim - 2))
+
+
 def _ratio(a: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor:
     """a / d, in d's own memory where that fits: fresh memory costs page faults."""
     if a.dtype == d.dtype == dtype and d.shape == torch.broadcast_shapes(a.shape, d.shape):
         return torch.div(a, d, out=d)
     return (a / d).to(dtype)
-
-
-def _scaled(weight: Tensor, factor: float) -> Tensor:
-    return weight if factor == 1 else weight * factor
-
-
-def _per_channel(vector: Tensor, like: Tensor) -> Tensor:
-    return vector.reshape(-1, *[1] * (like.ndim - 2))
-
-
-def _sum_against(s: Tensor, bias: Tensor) -> Tensor:
-    """sum over outputs of s times the bias, in the bias's precision: one number per image."""
-    if s.ndim == 4:
-        s = s.sum((2, 3), dtype=bias.dtype)
-    return s.to(bias.dtype) @ bias

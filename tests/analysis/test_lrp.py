@@ -122,26 +122,27 @@ def test_heads_share_a_trunk(name, cut):
 
 
 def test_the_trunk_runs_once_for_all_targets_and_heads(monkeypatch):
-    calls = {"conv2d": 0, "conv_transpose2d": 0}
+    calls = {"functional.conv2d": 0, "grad.conv2d_input": 0}
 
     def counting(name, plain):
-        def call(x, *args):
-            calls[name] += x.device.type != "meta"
-            return plain(x, *args)
+        def call(x, weight, *args):
+            calls[name] += weight.device.type != "meta"
+            return plain(x, weight, *args)
 
         return call
 
     for name in calls:
-        monkeypatch.setattr(f"torch.nn.functional.{name}", counting(name, getattr(nn.functional, name)))
+        plain = getattr(getattr(nn, name.split(".")[0]), name.split(".")[1])
+        monkeypatch.setattr(f"torch.nn.{name}", counting(name, plain))
 
     def counted(engine, targets, **options):
-        calls.update(conv2d=0, conv_transpose2d=0)
+        calls.update(dict.fromkeys(calls, 0))
         engine.explain(images(), targets, **options)
         return dict(calls)
 
     one = counted(LRP(network()), TARGETS)
     many = counted(LRP(network()), TARGETS[:, None].expand(2, 16))
-    assert many == {"conv2d": one["conv2d"], "conv_transpose2d": 16 * one["conv_transpose2d"]}
+    assert many == one | {"grad.conv2d_input": 16 * one["grad.conv2d_input"]}
     heads = LRP(network()[:3], heads=[network()[3:]] * 5)
     assert counted(heads, [TARGETS] * 5, mean=True) == one
 
@@ -258,7 +259,8 @@ def test_positions_in_a_table():
     kinds = ["convolution", "convolution", "average_pool", "linear", "linear"]
     assert table.rules(kinds) == [Flat(), Gamma(0.5), Epsilon(), ZPlus(), Epsilon(0.1)]
     assert relevance(model, x, TARGETS, table).shape == x.shape
-    assert Row("linear", -1, Epsilon()).serves(1, 2) and not Row("linear", -1, Epsilon()).serves(0, 2)
+    last = Composite("last", (Row("linear", -1, Flat()), Row("any", "any", Epsilon())))
+    assert last.rules(kinds[3:]) == [Epsilon(), Flat()]
 
 
 def test_input_free_rules_may_stand_anywhere():
