@@ -44,7 +44,7 @@ class Generalisation(Settings):
         0.5, ge=0, lt=1, description="share of the own map's benefit that counts as 'generally stable'"
     )
 
-    _percents = field_validator("transfer_percents")(ascending)
+    _kept_percents = field_validator("transfer_percents")(ascending)
 
 
 @step(

@@ -39,7 +39,7 @@ class Masking(Settings):
         "all", description="which of the percents claims count: all, or the half with few or with many pixels"
     )
 
-    _percents = field_validator("percents")(ascending)
+    _mask_percents = field_validator("percents")(ascending)
 
 
 @step(

@@ -28,6 +28,8 @@ def test_photograph_profile_needs_data(tmp_path):
         ("fill", "pink", r"fill='pink'.*'mean', 'blur', 'noise' or 'grey'"),
         ("percents", [5.0, 3.0], r"percents=.*ascend"),
         ("percents", [0.0, 50.0], r"percents"),
+        ("transfer_percents", [5.0, 3.0], r"transfer_percents=.*ascend"),
+        ("shortcut_methods", ["epsilon", "epsilon"], r"shortcut_methods=.*each once"),
         ("width", float("nan"), r"width=nan"),
         ("finetuning_samples", {"gender": 100}, r"finetuning_samples: no entry for \['identity'\]"),
         ("rated_identities", 31, r"rated_identities=31: at most identities=30"),
@@ -77,3 +79,10 @@ def test_every_parameter_is_described():
     for name in params.Parameters.model_fields:
         assert params.Parameters.model_fields[name].description, name
         assert name in params.describe(name)
+
+
+def test_no_settings_hide_each_others_checks():
+    """Validators are found by name: of two that are called alike, one would be lost without a word."""
+    mixins = [base for base in params.Parameters.__mro__[1:] if issubclass(base, params.Settings)]
+    names = [n for mixin in mixins for n in vars(mixin) if n[0] == "_" and n[1] != "_" and n != "_abc_impl"]
+    assert len(names) > 5 and len(set(names)) == len(names)
