@@ -77,7 +77,7 @@ def correctness(s: Study, cells: list[Cell], split: str) -> tuple[np.ndarray, np
         table = table.isel(image=np.flatnonzero(table.split.values == split))
         frames.append(pd.Series(table.correct.values.astype(float), table.name.values).sort_index())
     people = pd.Series(table.identity.values, table.name.values).sort_index()
-    return np.array([frame.to_numpy() for frame in frames]), people.to_numpy()
+    return np.stack(frames, axis=1).T, people.to_numpy()
 
 
 def accuracy(s: Study) -> pd.DataFrame:
