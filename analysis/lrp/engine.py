@@ -109,7 +109,7 @@ class LRP:
                 f"Composite {table.name!r} gives the trunk different rules under different heads."
             )
         self.trunk = steps_of(networks[0][:cut], takes.pop(), keep=layers)
-        self.sizes: dict[torch.Size, tuple[list[torch.Size], list[list[torch.Size]]]] = {}
+        self.sizes: dict[torch.Size, list[list[torch.Size]]] = {}
         # Sequential models are what their layers say; of others the layout is a guess to be checked once.
         self.unchecked = model if heads is None and not isinstance(model, nn.Sequential) else None
 
@@ -195,28 +195,27 @@ class LRP:
             )
         if not images.isfinite().all():
             raise ValueError("images hold values that are not finite (nan or inf).")
-        trunk, heads = self._shapes(images)
+        networks = self._shapes(images)
         room = CPU_ACTIVATIONS if self.device.type == "cpu" else GPU_ACTIVATIONS
-        micro = max(1, min(len(images), room // max(prod(size) for size in sum(heads, trunk))))
+        largest = max(prod(size) for sizes in networks for size in sizes)
+        micro = max(1, min(len(images), room // largest))
         batch = min(len(images), micro * MICRO_BATCHES)
-        fits = [prod(size) * batch <= room for size in [images.shape[1:], *trunk]]
+        fits = [prod(size) * batch <= room for size in [images.shape[1:], *networks[0]]]
         fitting = {layer.name for place, layer in enumerate(self.layers) if all(fits[place:])}
         deep = (number for number, step in enumerate(self.trunk) if step.name in fitting)
         return micro, next(deep, len(self.trunk))
 
-    def _shapes(self, images: Tensor) -> tuple[list[torch.Size], list[list[torch.Size]]]:
-        """Output shapes of all layers of the trunk and of each head."""
+    def _shapes(self, images: Tensor) -> list[list[torch.Size]]:
+        """Every layer's output shape, for the network under each head."""
         size = images.shape[1:]
         if size not in self.sizes:
             trunk = shapes(self.layers, size)
-            heads = [shapes(layers, trunk[-1]) for layers in self.head_layers]
-            for last in [(head or trunk)[-1] for head in heads]:
-                if len(last) != 1:
-                    raise ValueError(
-                        f"The network must end in one row of outputs per image, not in shape {tuple(last)}; "
-                        "end it with nn.Flatten()."
-                    )
-            self.sizes[size] = trunk, heads
+            self.sizes[size] = [trunk + shapes(top, trunk[-1]) for top in self.head_layers]
+            if odd := [sizes[-1] for sizes in self.sizes[size] if len(sizes[-1]) != 1]:
+                raise ValueError(
+                    f"The network must end in one row of outputs per image, not in shape {tuple(odd[0])}; "
+                    "end it with nn.Flatten()."
+                )
         return self.sizes[size]
 
     def _check_layout(self, image: Tensor) -> None:
@@ -238,8 +237,7 @@ class LRP:
             raise ValueError(
                 f"{len(self.heads)} heads need as many targets, one tensor each, not {len(per_head)}."
             )
-        trunk, heads = self._shapes(images)
-        classes = [(sizes or trunk)[-1][0] for sizes in heads]
+        classes = [sizes[-1][0] for sizes in self._shapes(images)]
         starts = [_start(t, len(images), k) for t, k in zip(per_head, classes, strict=True)]
         if len({(start.shape[0], several) for start, several in starts}) > 1:
             raise ValueError("Targets of all heads must have the same number per image.")
@@ -324,16 +322,15 @@ def _start(targets, images: int, classes: int) -> tuple[Tensor, bool]:
     targets = torch.as_tensor(targets)
     shape = tuple(targets.shape)
     if targets.is_floating_point():
-        several = targets.ndim == 3
-        if targets.ndim not in (2, 3) or (shape[0], shape[-1]) != (images, classes):
+        if len(shape) not in (2, 3) or (shape[0], shape[-1]) != (images, classes):
             raise ValueError(
                 f"Weights over outputs must have shape ({images}, {classes}) or ({images}, T, {classes}), "
                 f"not {shape}; class indices must be integers."
             )
         if not targets.isfinite().all():
             raise ValueError("Weights over outputs hold values that are not finite.")
+        weights = targets
     else:
-        several = targets.ndim == 2
         if targets.dtype == torch.bool or shape[:1] != (images,) or len(shape) > 2 or not targets.numel():
             raise ValueError(
                 f"targets must be class indices of shape ({images},) or ({images}, T), not {targets.dtype} {shape}."
@@ -342,8 +339,9 @@ def _start(targets, images: int, classes: int) -> tuple[Tensor, bool]:
             raise ValueError(
                 f"targets span {targets.min()} to {targets.max()}; the network has classes 0 to {classes - 1}."
             )
-        targets = nn.functional.one_hot(targets.long(), classes)
-    return targets.movedim(1, 0) if several else targets[None], several
+        weights = nn.functional.one_hot(targets.long(), classes)
+    several = weights.ndim == 3
+    return weights.movedim(1, 0) if several else weights[None], several
 
 
 def _up(steps: list[Step], x: Tensor) -> tuple[Tensor, list[Down]]:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import grad
 
 from analysis.lrp.network import Layer
 
@@ -52,9 +51,14 @@ class LinearMap:
         if self.conv is None:
             u = s @ weight
         else:
-            images, channels, *size = shape
-            geometry = (self.conv.stride, self.padding, self.conv.dilation, self.groups)
-            u = grad.conv2d_input((images, channels * maps, *size), weight, s, *geometry)
+            stride, padding, dilation = self.conv.stride, self.padding, self.conv.dilation
+            # Rows and columns at the far edge that the strided convolution did not reach.
+            rest = [
+                (size + 2 * padding[i] - dilation[i] * (self.conv.kernel_size[i] - 1) - 1) % stride[i]
+                for i, size in enumerate(shape[2:])
+            ]
+            # torch.nn.grad.conv2d_input, which would find the rest itself, is a little slower.
+            u = F.conv_transpose2d(s, weight, None, stride, padding, rest, self.groups, dilation)
         if maps == 1:
             return [u]
         split = u.unflatten(self.channels, (self.groups, maps, -1)).unbind(self.channels - 1)

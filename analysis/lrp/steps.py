@@ -180,19 +180,18 @@ class Gate:
 
     def __init__(self, step: Weighted, layer: Layer, term: Term) -> None:
         self.rule, self.parts, self.outputs = layer.rule, term.parts, term.outputs
-        self.map, self.closed, weight, bias = step.map, step.closed, step.weight, layer.bias
+        self.map, self.closed, weight, bias = step.map, step.closed, step.weight, step.bias
         self.dtype = torch.bfloat16 if layer.mixed else weight.dtype
-        counted = bias is not None and self.rule.bias
-        biases = [part.bias(bias) * part.sign for part in self.parts if counted and part.bias]
+        counted = bias if self.rule.bias else None
+        biases = [p.bias(counted) * p.sign for p in self.parts if p.bias and counted is not None]
         self.bias: Any = sum(biases) * term.factor if biases else None
         # The part that distributes x by the weights themselves is the layer's output, computed anyway.
         self.from_output = self.parts[0].weight is unchanged
         surplus = bias if self.from_output and not biases else None
-        self.sign = term.sign if counted or bias is None or self.outputs == "all" else 0
         # Whether the denominator is the layer's output and epsilon: then it can wait until after the pooling.
         self.is_output = self.closed and self.from_output and surplus is None and len(self.parts) == 1
-        if self.is_output:
-            self.sign = 1
+        is_known = counted is bias or self.outputs == "all"
+        self.sign = 1 if self.is_output else term.sign if is_known else 0
         others = self.parts[1:] if self.from_output else self.parts
         self.fixed = [(p.source, p.weight(weight) * p.sign) for p in others if p.source not in VARYING]
         varying = [p for p in others if p.source in VARYING]
