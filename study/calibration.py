@@ -4,8 +4,11 @@ Every rate comes from the functions that the study itself uses, applied to simul
 images, networks and their combinations vary by known amounts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,8 +16,7 @@ from scipy import stats
 from scipy.special import ndtr
 from statsmodels.stats.proportion import proportion_confint
 
-from analysis import inference as bootstrap
-from analysis import permutation, transfer
+from analysis import inference, permutation, transfer
 from analysis.inference import Estimate, Statistic
 from study.grid import Cell
 
@@ -107,6 +109,7 @@ class Pairs:
 
 
 GAIN = 0.2
+SHARE = {"seed": 0.9, "task": 0.6, "pretraining": 0.4, "both": 0.2}  # of simulated studies
 
 
 def performances(design: Design, pairs: Pairs, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,14 +139,18 @@ def performances(design: Design, pairs: Pairs, seed: int) -> tuple[np.ndarray, n
 
 
 def combined(statistic: Statistic, groups: np.ndarray, strata: np.ndarray, seed: int) -> tuple:
-    """What the study uses: `bootstrap.infer`."""
-    return bootstrap.infer(statistic, groups, strata, n=RESAMPLES, seed=seed).interval()
+    """What the study uses: `inference.infer`."""
+    return inference.infer(statistic, groups, strata, n=RESAMPLES, seed=seed).interval()
 
 
 def percentile(
     statistic: Statistic, groups: np.ndarray, strata: np.ndarray, seed: int, within: bool = False
 ) -> tuple:
-    """The usual bootstrap: people and networks both redrawn, percentiles of the outcomes."""
+    """The usual bootstrap: people and networks both redrawn, percentiles of the outcomes.
+
+    `within` redraws each person's images as well. That counts the variance between images twice: people's means vary
+    with it already (Davison & Hinkley 1997, 3.8).
+    """
     people, networks = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     drawn = _draw(people, groups.max() + 1)
     images = drawn[:, groups].astype(float)
@@ -155,8 +162,7 @@ def percentile(
     for stratum in np.unique(strata):
         models[:, strata == stratum] = _draw(networks, (strata == stratum).sum())
     outcomes = statistic(images / images.sum(1, keepdims=True), models)
-    low, high = np.quantile(outcomes, [0.025, 0.975], axis=0)
-    return low, high
+    return tuple(np.quantile(outcomes, [0.025, 0.975], axis=0))
 
 
 def _draw(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -164,18 +170,10 @@ def _draw(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
 
 
-def percentile_within(statistic: Statistic, groups: np.ndarray, strata: np.ndarray, seed: int) -> tuple:
-    """The same, with each person's images redrawn as well.
-
-    That counts the variance between images twice: people's means vary with it already (Davison & Hinkley 1997, 3.8).
-    """
-    return percentile(statistic, groups, strata, seed, within=True)
-
-
 METHODS: dict[str, Callable[..., tuple]] = {
     "combined": combined,
     "percentile": percentile,
-    "percentile, images redrawn": percentile_within,
+    "percentile, images redrawn": partial(percentile, within=True),
 }
 
 
@@ -202,71 +200,46 @@ def coverage(
     With `accuracy` the scores are hits and misses at that rate. Columns: variation, statistic, seeds, people,
     method, and those of `rate`.
     """
-    rows = []
-    for design in designs:
+    hits = defaultdict(list)
+    for design, (name, variation) in product(designs, VARIATIONS.items()):
         strata, _ = transfer.resampling(design.networks)
-        for name, variation in VARIATIONS.items():
-            hits: dict[tuple[str, str], list[np.ndarray]] = {}
-            for chunk_seed, size in _chunks(experiments, seed):
-                values = scores(design, variation, size, chunk_seed)
-                if accuracy is not None:
-                    values = correct(values, variation, accuracy)
-                for statistic, weights in contrasts(design).items():
-                    truth = 0 if accuracy is None else accuracy * round(weights.sum())
-                    for method in methods:
-                        low, high = METHODS[method](
-                            _means(values, weights), design.groups, strata, chunk_seed
-                        )
-                        hits.setdefault((statistic, method), []).append((low <= truth) & (truth <= high))
-            rows += [
-                {"variation": name, "statistic": statistic}
-                | {"seeds": design.seeds, "people": design.people, "method": method}
-                | rate(np.concatenate(hit))
-                for (statistic, method), hit in hits.items()
-            ]
-    return pd.DataFrame(rows)
+        for chunk_seed, size in _chunks(experiments, seed):
+            values = scores(design, variation, size, chunk_seed)
+            if accuracy is not None:
+                values = correct(values, variation, accuracy)
+            for (statistic, weights), method in product(contrasts(design).items(), methods):
+                truth = 0 if accuracy is None else accuracy * round(weights.sum())
+                low, high = METHODS[method](_means(values, weights), design.groups, strata, chunk_seed)
+                key = (name, statistic, design.seeds, design.people, method)
+                hits[key] += list((low <= truth) & (truth <= high))
+    return _rates(hits, "variation", "statistic", "seeds", "people", "method")
 
 
-def pair_coverage(
-    designs: Iterable[Design],
-    *,
-    experiments: int = 1000,
-    share: dict[str, float] | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
+def pair_coverage(designs: Iterable[Design], *, experiments: int = 1000, seed: int = 0) -> pd.DataFrame:
     """The same for transfer: of each relation, of contrasts of relations, and of all asymmetries at once.
 
-    `share` `{relation: transfer}` is the truth, by default 0.9, 0.6, 0.4 and 0.2 for seed, task, pretraining
-    and both. True asymmetries are 0, so 1 - coverage of "asymmetry, all at once" is the chance of any false
-    asymmetry.
+    The truth is `SHARE`. True asymmetries are 0, so 1 - coverage of "asymmetry, all at once" is the chance of any
+    false asymmetry. Columns: statistic, seeds, people, and those of `rate`.
     """
-    share = share or {"seed": 0.9, "task": 0.6, "pretraining": 0.4, "both": 0.2}
-    rows = []
-    for design in designs:
-        hits: dict[str, list[bool]] = {}
-        for experiment in range(experiments):
-            performance, control = performances(design, Pairs(share), seed + experiment)
-            options = {"n": RESAMPLES // 4, "seed": experiment}
-            gain, own = transfer.gains(performance, control)
-            found = transfer.by_relation(gain, design.networks, design.groups, scale=own, **options)
-            for name, estimate in found.items():
-                hits.setdefault(f"transfer, {name}", []).append(_covers(estimate.interval(), share[name]))
-            contrast = transfer.relation_contrast(
-                gain, design.networks, design.groups, "task", "pretraining", scale=own, **options
-            )
-            difference = share["task"] - share["pretraining"]
-            hits.setdefault("transfer, task minus pretraining", []).append(
-                _covers(contrast.interval(), difference)
-            )
-            asymmetry = transfer.asymmetry(performance, control, design.networks, design.groups, **options)
-            hits.setdefault("asymmetry, all at once", []).append(
-                _covers(asymmetry.estimate.simultaneous(), 0)
-            )
-        rows += [
-            {"statistic": name, "seeds": design.seeds, "people": design.people} | rate(np.array(hit))
-            for name, hit in hits.items()
-        ]
-    return pd.DataFrame(rows)
+    hits = defaultdict(list)
+    for design, experiment in product(designs, range(experiments)):
+        networks, people = design.networks, design.groups
+        performance, control = performances(design, Pairs(SHARE), seed + experiment)
+        options = {"n": RESAMPLES // 4, "seed": experiment}
+        gain, own = transfer.gains(performance, control)
+        relations = transfer.by_relation(gain, networks, people, scale=own, **options)
+        contrast = transfer.relation_contrast(
+            gain, networks, people, "task", "pretraining", scale=own, **options
+        )
+        asymmetry = transfer.asymmetry(performance, control, networks, people, **options).estimate
+        intervals = {
+            **{f"transfer, {name}": (of.interval(), SHARE[name]) for name, of in relations.items()},
+            "transfer, task minus pretraining": (contrast.interval(), SHARE["task"] - SHARE["pretraining"]),
+            "asymmetry, all at once": (asymmetry.simultaneous(), 0),
+        }
+        for name, ((low, high), truth) in intervals.items():
+            hits[name, design.seeds, design.people].append(np.all((low <= truth) & (truth <= high)))
+    return _rates(hits, "statistic", "seeds", "people")
 
 
 # ------------------------------------------------------------ false positives of tests
@@ -277,43 +250,31 @@ def false_positives(
 ) -> pd.DataFrame:
     """How often tests find at level `alpha` what is not there. Columns: test, null, and those of `rate`."""
     rng = np.random.default_rng(seed)
-    outcomes: dict[tuple[str, str], list[bool]] = {}
-
-    def note(test: str, null: str, p: float) -> None:
-        outcomes.setdefault((test, null), []).append(p < alpha)
-
+    hits = defaultdict(list)
+    draws = {"normal": rng.standard_normal, "skewed": lambda n: rng.exponential(size=n) - 1}
+    pretraining, task = ([getattr(m, name) for m in design.networks] for name in ("pretraining", "task"))
+    same_task = np.equal.outer(task, task)
     for k in range(experiments):
-        for null, draw in (
-            ("normal", rng.standard_normal),
-            ("skewed", lambda n: rng.exponential(size=n) - 1),
-        ):
+        for null, draw in draws.items():
             difference = draw(design.people)[design.groups] + draw(len(design.groups))
             p = permutation.sign_flip(difference, design.groups, n=999, seed=k)
-            note("sign flip", f"{null} differences of people and images", p)
-        pretraining, task = ([getattr(m, name) for m in design.networks] for name in ("pretraining", "task"))
+            hits["sign flip", f"{null} differences of people and images"].append(p < alpha)
         node = rng.standard_normal(len(task))
-        same_task = np.equal.outer(task, task)
-        likeness = node[:, None] + node + 2 * same_task + rng.standard_normal((len(task),) * 2)
+        likeness = node[:, None] + node + 2 * same_task + rng.standard_normal(same_task.shape)
         _, p = permutation.label_swap(likeness, pretraining, task, n=999, seed=k)
-        note("label swap", "tasks differ, pretrainings do not", p)
-    for chunk_seed, size in _chunks(experiments, seed):
-        for null, variation in VARIATIONS.items():
-            values = scores(design, variation, size, chunk_seed)
-            strata, _ = transfer.resampling(design.networks)
-            weights = contrasts(design)["difference of pretrainings"]
-            estimate = bootstrap.infer(
-                _means(values, weights), design.groups, strata, n=RESAMPLES, seed=chunk_seed
-            )
-            for p in estimate.p():
-                note("difference", null, p)
-            # Equivalence: the 1 - 2 alpha interval within the margin (two one-sided tests, Schuirmann 1987).
-            margin = float(np.median(estimate.se) * 4)
-            low, high = estimate.interval(1 - 2 * alpha)
-            within = (low + margin > -margin) & (high + margin < margin)
-            outcomes.setdefault(("equivalence", f"{null}, difference at the margin"), []).extend(within)
-    return pd.DataFrame(
-        [{"test": test, "null": null} | rate(np.array(hit)) for (test, null), hit in outcomes.items()]
-    )
+        hits["label swap", "tasks differ, pretrainings do not"].append(p < alpha)
+    strata, _ = transfer.resampling(design.networks)
+    weights = contrasts(design)["difference of pretrainings"]
+    for (chunk_seed, size), (null, variation) in product(_chunks(experiments, seed), VARIATIONS.items()):
+        statistic = _means(scores(design, variation, size, chunk_seed), weights)
+        estimate = inference.infer(statistic, design.groups, strata, n=RESAMPLES, seed=chunk_seed)
+        hits["difference", null] += list(estimate.p() < alpha)
+        # Equivalence: the 1 - 2 alpha interval within the margin (two one-sided tests, Schuirmann 1987).
+        margin = float(np.median(estimate.se) * 4)
+        low, high = estimate.interval(1 - 2 * alpha)
+        within = (low + margin > -margin) & (high + margin < margin)
+        hits["equivalence", f"{null}, difference at the margin"] += list(within)
+    return _rates(hits, "test", "null")
 
 
 # ------------------------------------------------------------ power
@@ -364,6 +325,13 @@ def rate(hits: np.ndarray) -> dict[str, float]:
     return {"experiments": len(hits), "rate": float(hits.mean()), "low": low, "high": high}
 
 
+def _rates(hits: Mapping[tuple, list], *columns: str) -> pd.DataFrame:
+    """One row per key of `hits`: its entries under the names of `columns`, and those of `rate`."""
+    return pd.DataFrame(
+        [dict(zip(columns, key, strict=True)) | rate(np.array(hit)) for key, hit in hits.items()]
+    )
+
+
 def _means(values: np.ndarray, weights: np.ndarray) -> Statistic:
     """The statistic `(B, E)` of E studies `(E, M, N)`: a weighted sum over networks of means over images."""
 
@@ -375,11 +343,6 @@ def _means(values: np.ndarray, weights: np.ndarray) -> Statistic:
         return np.einsum("bm,emb->be", weights * v, values @ w.T)
 
     return statistic
-
-
-def _covers(interval: tuple[np.ndarray, np.ndarray], truth: float) -> bool:
-    low, high = interval
-    return bool(np.all((low <= truth) & (truth <= high)))
 
 
 def _chunks(experiments: int, seed: int) -> Iterator[tuple[int, int]]:
