@@ -1,10 +1,10 @@
 """Narrow networks for the experiments that train many: procedural faces, gender task, seconds each, from scratch."""
 
-from __future__ import annotations
-
+from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from pydantic import Field
@@ -142,3 +142,12 @@ def mean_row(s: Study, values: np.ndarray, people: np.ndarray, name: str) -> dic
     """Mean of `values (network, image)` of networks that differ in their seed alone, as {name, low, high}."""
     alike = ["network"] * len(values)
     return inference.mean(values, people, alike, n=inference.QUICK_DRAWS).row(name, s.p.confidence)
+
+
+def means(s: Study, values: xr.DataArray, people: np.ndarray, name: str, columns: list[str]) -> pd.DataFrame:
+    """`mean_row` over `seed` and `image` for every entry of the other dimensions: `columns`, name, low, high."""
+    rest = [dim for dim in values.dims if dim not in ("seed", "image")]
+    entries = [dict(zip(rest, at, strict=True)) for at in product(*(values[dim].values for dim in rest))]
+    values = values.transpose(..., "seed", "image")
+    rows = [at | mean_row(s, values.sel(at).values, people, name) for at in entries]
+    return pd.DataFrame(rows, columns=[*columns, name, "low", "high"])

@@ -6,8 +6,6 @@ and a new network is trained from scratch. Every network explains its own traini
 class); the new network has the same seed.
 """
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Literal
 
@@ -79,9 +77,6 @@ def methods(s: Study) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*s.p.retrain_methods, CONTROL)))
 
 
-# ------------------------------------------------------------ tables
-
-
 def tables(s: Study) -> dict[str, pd.DataFrame]:
     """The accuracy left when the top pixels of every ranking are removed.
 
@@ -90,35 +85,18 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
         low, high. `difference`: ranking, network, the accuracy lost beyond random removal, mean over percents
         (positive: the ranking finds what networks need), low, high; without the rows of "random".
     """
-    retrain.each(s, product(methods(s), range(s.p.retrain_seeds)))
-    return {"accuracy": _accuracies(s), "difference": _differences(s)}
-
-
-def _accuracies(s: Study) -> pd.DataFrame:
-    test, rows = narrow.part(s, "test"), []
-    plain = [narrow.plain(s, seed).to(s.p.device) for seed in range(s.p.retrain_seeds)]
-    untouched = [narrow.logits(model, test.pixels.values).argmax(1) == test.label.values for model in plain]
-    for method, name in product(methods(s), KINDS):
-        removed = _correct(s, method)[name]
-        curve = {0.0: np.array(untouched, dtype=float)}
-        curve |= {percent: removed.sel(percent=percent).values for percent in s.p.retrain_percents}
-        for percent, values in curve.items():
-            row = {"ranking": method, "percent": percent, "network": name}
-            rows.append(row | narrow.mean_row(s, values, test.identity.values, "accuracy"))
-    return pd.DataFrame(rows)
-
-
-def _differences(s: Study) -> pd.DataFrame:
-    people, rows = narrow.part(s, "test").identity.values, []
-    control = _correct(s, CONTROL).mean("percent")
-    for method, name in product(methods(s), KINDS):
-        if method != CONTROL:
-            lost = (control - _correct(s, method).mean("percent"))[name].values
-            rows.append({"ranking": method, "network": name} | narrow.mean_row(s, lost, people, "lost"))
-    return pd.DataFrame(rows, columns=["ranking", "network", "lost", "low", "high"])
-
-
-def _correct(s: Study, method: str) -> xr.Dataset:
-    """`retrain` of every seed, as numbers: dimensions `(percent, seed, image)`."""
-    whole = retrain.all(s, [(method, seed) for seed in range(s.p.retrain_seeds)], "seed")
-    return whole.astype(float).transpose("percent", "seed", "image")
+    names, seeds = list(methods(s)), range(s.p.retrain_seeds)
+    test = narrow.part(s, "test")
+    retrain.each(s, product(names, seeds))
+    correct = [retrain.all(s, product([method], seeds), "seed") for method in names]
+    left = xr.concat(correct, xr.Variable("ranking", names))[list(KINDS)].to_array("network").astype(float)
+    left = left.transpose("ranking", "network", "percent", "seed", "image")
+    plain = [narrow.logits(narrow.plain(s, k).to(s.p.device), test.pixels.values).argmax(1) for k in seeds]
+    whole = xr.full_like(left.isel(percent=[0]), 0.0).assign_coords(percent=[0.0])
+    whole = xr.concat([whole + (np.array(plain) == test.label.values), left], "percent")
+    left, people = left.mean("percent"), test.identity.values
+    lost = left.sel(ranking=CONTROL) - left.drop_sel(ranking=CONTROL)
+    return {
+        "accuracy": narrow.means(s, whole, people, "accuracy", ["ranking", "percent", "network"]),
+        "difference": narrow.means(s, lost.transpose("ranking", ...), people, "lost", ["ranking", "network"]),
+    }

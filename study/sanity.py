@@ -4,8 +4,6 @@ Weights are randomised layer by layer from the top, and networks are trained on 
 changes explains the image, not the network; rules with z+ are known to (Sixt et al. 2020, arXiv:1912.09818).
 """
 
-from __future__ import annotations
-
 import copy
 from itertools import product
 from typing import Annotated
@@ -164,9 +162,6 @@ def labels(s: Study, method: str) -> xr.Dataset:
     )
 
 
-# ------------------------------------------------------------ tables
-
-
 def tables(s: Study) -> dict[str, pd.DataFrame]:
     """How alike maps are to those of the trained network, as that is randomised or was trained on nonsense.
 
@@ -177,40 +172,28 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
         comparison "fall" the first minus the second. `training`: labels, seed, accuracy on its own training images,
         accuracy on test images.
     """
-    cascade.each(s, product((*s.p.sanity_methods, EDGES), range(s.p.sanity_seeds)))
-    labels.each(s, [(method,) for method in s.p.sanity_methods])
-    return {"cascade": _cascades(s), "labels": _labels(s), "training": _training(s)}
-
-
-def _cascades(s: Study) -> pd.DataFrame:
-    people, rows = images(s).identity.values, []
-    for method in (*s.p.sanity_methods, EDGES):
-        whole = cascade.all(s, [(method, seed) for seed in range(s.p.sanity_seeds)], "seed").likeness
-        for measure, depth in product(MEASURES, whole.depth.values):
-            values = whole.sel(measure=measure, depth=depth).transpose("seed", "image").values
-            row = {"method": method, "depth": int(depth), "measure": measure}
-            rows.append(row | narrow.mean_row(s, values, people, "likeness"))
-    return pd.DataFrame(rows)
-
-
-def _labels(s: Study) -> pd.DataFrame:
-    people, rows = images(s).identity.values, []
-    for method, measure in product(s.p.sanity_methods, MEASURES):
-        whole = labels(s, method).likeness.sel(measure=measure)
-        same, permuted = (whole.sel(comparison=c).values for c in COMPARISONS)
-        for name, values in (("other seed", same), ("permuted", permuted), ("fall", same - permuted)):
-            row = {"method": method, "comparison": name, "measure": measure}
-            rows.append(row | narrow.mean_row(s, values, people, "likeness"))
-    return pd.DataFrame(rows)
+    methods, seeds, people = s.p.sanity_methods, range(s.p.sanity_seeds), images(s).identity.values
+    every = [*methods, EDGES]
+    cascade.each(s, product(every, seeds))
+    cascades = [cascade.all(s, product([method], seeds), "seed").likeness for method in every]
+    cascades = xr.concat(cascades, xr.Variable("method", every)).transpose("method", "measure", "depth", ...)
+    compared = labels.all(s, product(methods), "method").likeness.assign_coords(method=list(methods))
+    same, permuted = (compared.sel(comparison=name) for name in COMPARISONS)
+    compared = xr.concat([compared, (same - permuted).assign_coords(comparison="fall")], "comparison")
+    compared = compared.transpose("method", "measure", "comparison", ...)
+    return {
+        "cascade": narrow.means(s, cascades, people, "likeness", ["method", "depth", "measure"]),
+        "labels": narrow.means(s, compared, people, "likeness", ["method", "comparison", "measure"]),
+        "training": _training(s),
+    }
 
 
 def _training(s: Study) -> pd.DataFrame:
     test, rows = narrow.part(s, "test"), []
     for permuted, seed in product((False, True), range(s.p.sanity_seeds)):
-        model, (pixels, targets) = learned(s, seed, permuted).to(s.p.device), few(s, seed, permuted)
-        accuracy = {
-            "training": (narrow.logits(model, pixels).argmax(1) == targets).mean(),
-            "test": (narrow.logits(model, test.pixels.values).argmax(1) == test.label.values).mean(),
-        }
-        rows.append({"labels": "permuted" if permuted else "true", "seed": seed} | accuracy)
+        row, model = {"labels": "permuted" if permuted else "true", "seed": seed}, learned(s, seed, permuted)
+        shown = {"training": few(s, seed, permuted), "test": (test.pixels.values, test.label.values)}
+        for name, (pixels, targets) in shown.items():
+            row[name] = (narrow.logits(model.to(s.p.device), pixels).argmax(1) == targets).mean()
+        rows.append(row)
     return pd.DataFrame(rows)

@@ -5,8 +5,6 @@ at random (strength 0.5). Tested networks of strength 0.5 differ from these in s
 is a false alarm. Test images carry the shortcut as in training, as a user of the network would find them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -212,9 +210,7 @@ def sources(p: Any, net: Net) -> list[Net]:
 @step(
     *("ranking", "fill", "transfer_percents", "transfer_control", "stimulus_seed"),
     needs=[
-        probe.of(
-            lambda s, net: [(n,) for n in sources(s.settings, net)], "shortcut_strengths", "shortcut_seeds"
-        ),
+        probe.of(lambda s, net: product(sources(s.settings, net)), "shortcut_strengths", "shortcut_seeds"),
         network,
         FACES,
     ],
@@ -246,9 +242,6 @@ def transfer(s: Study, net: Net) -> xr.Dataset:
     return xr.Dataset({"probability": (("source", "image"), probability)}, coords={"source": names})
 
 
-# ------------------------------------------------------------ tables
-
-
 def tables(s: Study) -> dict[str, pd.DataFrame]:
     """What the networks do and what the probes say.
 
@@ -258,21 +251,21 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
         `probes`, the probe "relevance" by each of `shortcut_methods` (named in `probe`). `noticed`: kind, probe and, in
         text, the strengths noticed. `transfer`: kind, source, target (families), transfer.
     """
-    jobs = [(net,) for kind in s.p.shortcut_kinds for net in nets(s.p, kind)]
-    probe.each(s, jobs)
-    transfer.each(s, jobs)
-    rows: dict[str, list[dict]] = {"accuracy": [], "probes": [], "methods": [], "transfer": []}
-    for kind in s.p.shortcut_kinds:
-        for name, of_kind in _of_kind(s, kind).items():
-            rows[name] += [{"kind": kind} | row for row in of_kind]
-    whole = {name: pd.DataFrame(table) for name, table in rows.items()}
+    transfer.each(s, [(net,) for kind in s.p.shortcut_kinds for net in nets(s.p, kind)])
+    of_kinds = {kind: _of_kind(s, kind) for kind in s.p.shortcut_kinds}
+    whole = {}
+    for name in ("accuracy", "probes", "methods", "transfer"):
+        rows = [{"kind": kind} | row for kind, tables in of_kinds.items() for row in tables[name]]
+        whole[name] = pd.DataFrame(rows)
     return whole | {"noticed": _noticed(whole["probes"])}
 
 
 def _of_kind(s: Study, kind: str) -> dict[str, list[dict]]:
-    networks, people, one = nets(s.p, kind), _people(s), slice(None, None, narrow.VIEWS)
-    jobs = [(net,) for net in networks]
-    probed, gain = probe.all(s, jobs, "network"), _gain(transfer.all(s, jobs, "network"))
+    networks, people = nets(s.p, kind), narrow.part(s, "test").identity.values
+    jobs = list(product(networks))
+    probed, transferred = probe.all(s, jobs, "network"), transfer.all(s, jobs, "network").probability
+    transferred = transferred.transpose("source", "network", "image").fillna(0.0)  # 0 where not computed
+    gain = (transferred - transferred.sel(source=CONTROL)).values[:-1]
     right = {name: probed.correct.sel(condition=name).values.astype(float) for name in CONDITIONS}
     values = {
         "reliance": right["intact"] - right["reversed"],
@@ -284,18 +277,15 @@ def _of_kind(s: Study, kind: str) -> dict[str, list[dict]]:
     shares = {name: probed.shares.sel({"method": name}).values for name in s.p.shortcut_methods}
     return {
         "accuracy": [
-            {"family": family, "condition": name}
-            | narrow.mean_row(s, right[name][members], people, "accuracy")
-            for (family, members), name in product(_families(networks).items(), CONDITIONS)
+            {"family": family, "condition": name} | narrow.mean_row(s, right[name][of], people, "accuracy")
+            for (family, of), name in product(_families(networks).items(), CONDITIONS)
         ],
         "probes": [
-            *(row for name, v in values.items() for row in _compared(s, name, networks, v, people)),
-            *_transfer_probes(s, networks, gain),
+            *_compared(s, networks, values, people),
+            *_transfer_probes(s, networks, gain, people),
             *_observer_probe(s, networks, probed.features.values),
         ],
-        "methods": [
-            row for name, v in shares.items() for row in _compared(s, name, networks, v, people[one])
-        ],
+        "methods": _compared(s, networks, shares, people[:: narrow.VIEWS]),
         "transfer": _matrix(networks, gain),
     }
 
@@ -306,16 +296,15 @@ def _families(networks: list[Net]) -> dict[str, np.ndarray]:
     return {name: family == name for name in dict.fromkeys(net.family for net in networks)}
 
 
-def _people(s: Study) -> np.ndarray:
-    return narrow.part(s, "test").identity.values
-
-
-def _compared(s: Study, name: str, networks: list[Net], values: np.ndarray, people: np.ndarray) -> list[dict]:
-    """Rows of `probes`: the mean of `values (network, image)` of each strength against that of the reference."""
-    strata = [net.family for net in networks]
+def _compared(s: Study, networks: list[Net], probes: dict[str, np.ndarray], people: np.ndarray) -> list[dict]:
+    """Rows of `probes`: the mean of `(network, image)` values of each strength against that of the reference."""
+    strata, rows = [net.family for net in networks], []
     means = np.array([members / members.sum() for members in _families(networks).values()])
-    estimate = inference.mean(values, people, strata, contrast=means[1:] - means[0], n=inference.QUICK_DRAWS)
-    return _rows(s, name, networks, means @ values.mean(1), estimate)
+    options = {"contrast": means[1:] - means[0], "n": inference.QUICK_DRAWS}
+    for name, values in probes.items():
+        estimate = inference.mean(values, people, strata, **options)
+        rows += _rows(s, name, networks, means @ values.mean(1), estimate)
+    return rows
 
 
 def _rows(
@@ -330,22 +319,16 @@ def _rows(
     return rows
 
 
-def _gain(transferred: xr.Dataset) -> np.ndarray:
-    """Gain over the control mask `(source, target, image)`, 0 where it was not computed."""
-    values = transferred.probability.transpose("source", "network", "image").fillna(0.0)
-    return (values - values.sel(source=CONTROL)).values[:-1]
-
-
 def _pairs(networks: list[Net], source: str, target: str) -> np.ndarray:
     """Pairs `(M, M)` bool of different networks of two families."""
     families = _families(networks)
     return np.outer(families[source], families[target]) & ~np.eye(len(networks), dtype=bool)
 
 
-def _transfer_probes(s: Study, networks: list[Net], gain: np.ndarray) -> list[dict]:
+def _transfer_probes(s: Study, networks: list[Net], gain: np.ndarray, people: np.ndarray) -> list[dict]:
     """Gains over the control, in probability: a quotient of two small gains would have no useful interval."""
-    strata, images = [net.family for net in networks], gain.shape[-1]
-    rows = []
+    strata, rows = [net.family for net in networks], []
+    equal = np.full((1, len(people)), 1 / len(people)), np.ones((1, len(networks)))
     for name in ("to clean", "from clean"):
         ends = [(f, REFERENCE) if name == "to clean" else (REFERENCE, f) for f in _families(networks)]
         masks = np.array([_pairs(networks, *pair) for pair in ends], dtype=float)
@@ -354,17 +337,15 @@ def _transfer_probes(s: Study, networks: list[Net], gain: np.ndarray) -> list[di
             values = pairwise.pair_means(gain, masks, w, v)
             return values[:, 1:] - values[:, :1]
 
-        equal = np.full((1, images), 1 / images), np.ones((1, len(networks)))
         levels = pairwise.pair_means(gain, masks, *equal)[0]
-        estimate = inference.infer(change, _people(s), strata, n=inference.QUICK_DRAWS, pairs=True)
+        estimate = inference.infer(change, people, strata, n=inference.QUICK_DRAWS, pairs=True)
         rows += _rows(s, name, networks, levels, estimate)
     return rows
 
 
 def _matrix(networks: list[Net], gain: np.ndarray) -> list[dict]:
-    mean = gain.mean(-1)
+    mean, rows = gain.mean(-1), []
     scale = np.broadcast_to(np.diag(mean), mean.shape)
-    rows = []
     for source, target in product(_families(networks), repeat=2):
         if REFERENCE in (source, target):
             pairs = _pairs(networks, source, target)
@@ -386,12 +367,8 @@ def _observer_probe(s: Study, networks: list[Net], hidden: np.ndarray) -> list[d
     rdms = [rsa.model_rdm(of_net[chosen], faces.identity.values) for of_net in hidden]
     factors, options = observers.factors(faces), {"raters": p.raters, "noise": p.observer_noise}
     people = observers.simulate_observers(factors, OBSERVER_WEIGHTS, seed=p.stimulus_seed, **options)
-    result = rsa.compare(
-        *rsa.match(rsa.stack(rdms), people),
-        draws=inference.QUICK_DRAWS,
-        permutations=100,
-        seed=p.stimulus_seed,
-    )
+    options = {"draws": inference.QUICK_DRAWS, "permutations": 100, "seed": p.stimulus_seed}
+    result = rsa.compare(*rsa.match(rsa.stack(rdms), people), **options)
     single, members = result.table["estimate"].to_numpy(), list(_families(networks).values())
     draws = result.draws[np.isfinite(result.draws).all(1)]
     levels = np.array([single[m].mean() for m in members])
