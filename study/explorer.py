@@ -1,7 +1,5 @@
 """A handful of held-out faces, masked by every network's relevance under several rules, and shown to every network."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import torch
@@ -53,21 +51,18 @@ def chosen(s: Study) -> xr.Dataset:
     else:
         pixels, gender, label = _mean_faces(faces)
         person = np.full(len(pixels), -1)
-    on_face = {"label": label, "gender": gender, "person": person}
-    return xr.Dataset({"pixels": (("face", "channel", "y", "x"), pixels)}).assign_coords(
-        {name: ("face", values) for name, values in on_face.items()}
-    )
+    on_face = {"label": ("face", label), "gender": ("face", gender), "person": ("face", person)}
+    return xr.Dataset({"pixels": (("face", "channel", "y", "x"), pixels)}, on_face)
 
 
 def _mean_faces(faces: xr.Dataset) -> tuple[np.ndarray, list[str], list[str]]:
     pixels, labels, genders = [faces.pixels.values[:0]], [], []
-    for gender in sorted(set(faces.gender.values)):
-        of_gender = faces.isel(image=np.flatnonzero(faces.gender.values == gender))
+    for gender, of_gender in faces.groupby("gender"):
         people = len(set(of_gender.identity.values))
         if people >= MEAN_OF:
             pixels.append(of_gender.pixels.values.mean(0, keepdims=True).round().astype(np.uint8))
             labels.append(f"mean of {people} people ({gender})")
-            genders.append(gender)
+            genders.append(str(gender))
     return np.concatenate(pixels), genders, labels
 
 
@@ -182,10 +177,8 @@ def _masked(images: torch.Tensor, levels: np.ndarray, percents: int, filling: to
 @torch.inference_mode()
 def _decide(model: torch.nn.Module, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Class `(N,)` int64 with the highest probability, and that probability `(N,)` float32."""
-    best = [model(batch).softmax(1).max(1) for batch in images.split(256)]
-    return torch.cat([b.indices for b in best]).cpu().numpy(), torch.cat(
-        [b.values for b in best]
-    ).cpu().numpy()
+    best = torch.cat([model(batch).softmax(1) for batch in images.split(256)]).max(1)
+    return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 
 def _as_pixels(images: torch.Tensor) -> np.ndarray:

@@ -3,8 +3,6 @@
 With procedural faces the observers are simulated: their weights on the faces' factors are known.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 
@@ -95,16 +93,23 @@ def responses(s: Study, cell: Cell) -> xr.Dataset:
     """
     images = vgg.normalise(torch.from_numpy(rated(s).pixels.values)).to(s.p.device)
     model = networks.network(s, cell)
-    hidden = vgg.sequential(model)[:-1]
     with torch.inference_mode():
-        features = torch.cat([hidden(batch) for batch in images.split(64)]).cpu().numpy()
-    return relevance.dataset(model, images, None, s.p.composite).assign(
-        features=(("image", "feature"), features)
-    )
+        features = torch.cat([vgg.sequential(model)[:-1](batch) for batch in images.split(64)]).cpu().numpy()
+    maps = relevance.dataset(model, images, None, s.p.composite)
+    return maps.assign(features=(("image", "feature"), features))
 
 
 @step(
-    *(*ESTIMATE, "permutations", *RATED, "ratings", "ratings_columns", "ratings_direction", "raters", "observer_noise"),
+    *(
+        *ESTIMATE,
+        "permutations",
+        *RATED,
+        "ratings",
+        "ratings_columns",
+        "ratings_direction",
+        "raters",
+        "observer_noise",
+    ),
     needs=[responses.every(), stimuli.faces],
     title="agreement with people",
 )
@@ -126,13 +131,15 @@ def agreement(s: Study) -> dict[str, Any]:
     gender = pd.Series(dict(zip(faces.identity.values, faces.gender.values, strict=True)))[names]
     of_level = np.array(models.rdm_descriptors["level"])
     at = {level: np.flatnonzero(of_level == level) for level in LEVELS}
-    options = {"draws": p.resamples, "permutations": p.permutations}
-    options |= {"level": p.confidence, "seed": p.stimulus_seed}
-    whole = rsa.compare(models, people, **options)
-    compared = {ALL: whole}
-    if gender.value_counts().min() >= PEOPLE_PER_GENDER:
-        compared[WITHIN] = rsa.compare(models, people, groups=gender.to_dict(), **options)
-    rows = [result.table.assign(pairs=pairs) for pairs, result in compared.items()]
+    groups = {ALL: None, WITHIN: gender.to_dict()}
+    if gender.value_counts().min() < PEOPLE_PER_GENDER:
+        del groups[WITHIN]
+    options = {"permutations": p.permutations, "level": p.confidence, "seed": p.stimulus_seed}
+    compared = {
+        pairs: rsa.compare(models, people, groups=of_pairs, draws=p.resamples, **options)
+        for pairs, of_pairs in groups.items()
+    }
+    whole, rows = compared[ALL], [result.table.assign(pairs=pairs) for pairs, result in compared.items()]
     return {
         "networks": pd.concat(rows).to_dict("records"),
         "means": [
@@ -161,17 +168,9 @@ def claim(s: Study) -> dict[str, Any]:
         "gain over unweighted images": result["gain"],
     }
     parts = [
-        Part(
-            label=label,
-            estimate=row["estimate"],
-            ci_low=row["low"],
-            ci_high=row["high"],
-            p=row["p"],
-            n=result["pairs"],
-            effect_size=math.nan,
-            verdict=region.verdict(row["low"], row["high"]),
-        )
+        Part(label, *interval, row["p"], result["pairs"], math.nan, region.verdict(*interval[1:]))
         for label, row in rows.items()
+        for interval in [(row["estimate"], row["low"], row["high"])]
     ]
     return answer(region, parts)
 
@@ -180,15 +179,11 @@ def _human_rdms(s: Study) -> RDMs:
     """Human dissimilarities: the ratings read from files, or those of simulated observers."""
     p = s.p
     if p.ratings:
-        return ratings.read_ratings(
-            [p.path(name) for name in p.ratings],
-            direction=p.ratings_direction,
-            columns=p.ratings_columns,
-            names=p.path(p.ratings_names) if p.ratings_names else None,
-        )
-    return observers.simulate_observers(
-        _rated_factors(s), OBSERVER_WEIGHTS, raters=p.raters, noise=p.observer_noise, seed=p.stimulus_seed
-    )
+        names = p.path(p.ratings_names) if p.ratings_names else None
+        options = {"direction": p.ratings_direction, "columns": p.ratings_columns, "names": names}
+        return ratings.read_ratings([p.path(name) for name in p.ratings], **options)
+    options = {"raters": p.raters, "noise": p.observer_noise, "seed": p.stimulus_seed}
+    return observers.simulate_observers(_rated_factors(s), OBSERVER_WEIGHTS, **options)
 
 
 def _rated_factors(s: Study) -> pd.DataFrame:
@@ -210,11 +205,8 @@ def _model_rdms(s: Study) -> RDMs:
     for cell in s.grid:
         response = responses(s, cell).load()
         magnitude = np.abs(response.relevance.values)
-        levels = {
-            "features": response.features.values,
-            "maps": magnitude,
-            "weighted": rsa.weighted_images(pixels, magnitude),
-        }
+        levels = {"features": response.features.values, "maps": magnitude}
+        levels["weighted"] = rsa.weighted_images(pixels, magnitude)
         rdms += [rsa.model_rdm(v, who, level=level, model=cell.name) for level, v in levels.items()]
     return rsa.stack(rdms)
 
@@ -229,9 +221,6 @@ def _factor_shares(s: Study, models: RDMs, people: RDMs) -> list[dict[str, Any]]
         for name, of_factors in weights.items()
         for factor, share in (of_factors / of_factors.sum()).items()
     ]
-
-
-# ------------------------------------------------------------ tables
 
 
 def by_level(s: Study) -> pd.DataFrame:

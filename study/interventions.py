@@ -5,8 +5,6 @@ class's logit is the causal effect of that part. Photographs cannot be rendered 
 square grid, are filled with the mean colour instead. Parts are filled too, to see how good a stand-in that is.
 """
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np
@@ -116,32 +114,12 @@ def intervene(s: Study, cell: Cell) -> xr.Dataset:
     if s.p.faces == "procedural":
         swapped = torch.from_numpy(swapped_faces(s).pixels.values)
         drops["swap"] = [[drop(vgg.normalise(pixels)) for pixels in donor] for donor in swapped]
-    maps = _rankings(s, model, images, own)
-    received = [[(m[:, None] * inside).sum((2, 3)) for m in (np.abs(each), each)] for each in maps.values()]
-    by_region = {name: np.array(values).transpose(0, 2, 1) for name, values in drops.items()}
-    dims = ("changed", "image", "region")
-    return xr.Dataset(
-        {
-            "effect": (dims, np.array([values.mean(0) for values in by_region.values()])),
-            "size": (dims, np.array([np.abs(values).mean(0) for values in by_region.values()])),
-            "received": (("ranking", "question", "image", "region"), np.array(received)),
-        },
-        coords={
-            "changed": list(drops),
-            "region": names,
-            "ranking": list(maps),
-            "question": list(QUESTIONS),
-        },
-    )
-
-
-def _rankings(s: Study, model: vgg.VGG16, images: torch.Tensor, own: xr.Dataset) -> dict[str, np.ndarray]:
-    """The network's maps and their rivals, `(image, y, x)` each."""
+    rankings = ["relevance", *RIVALS]
     maps = attribution.scores(
         model,
         images,
-        torch.from_numpy(own.target.values).to(images.device),
-        [name for name in ("relevance", *RIVALS) if name != "area"],
+        target.to(images.device),
+        [name for name in rankings if name != "area"],
         by="signed",
         seed=SEED,
         own=torch.from_numpy(own.relevance.values),
@@ -151,10 +129,18 @@ def _rankings(s: Study, model: vgg.VGG16, images: torch.Tensor, own: xr.Dataset)
         **vgg.bounds(s.p.composite),
     )
     maps["area"] = torch.ones_like(maps["relevance"])
-    return {name: maps[name].numpy() for name in ("relevance", *RIVALS)}
-
-
-# ------------------------------------------------------------ tables
+    signed = [maps[name].numpy()[:, None] for name in rankings]
+    received = [[(m * inside).sum((2, 3)) for m in (np.abs(each), each)] for each in signed]
+    by_region = {name: np.array(values).transpose(0, 2, 1) for name, values in drops.items()}
+    dims = ("changed", "image", "region")
+    return xr.Dataset(
+        {
+            "effect": (dims, np.array([values.mean(0) for values in by_region.values()])),
+            "size": (dims, np.array([np.abs(values).mean(0) for values in by_region.values()])),
+            "received": (("ranking", "question", "image", "region"), np.array(received)),
+        },
+        coords={"changed": list(drops), "region": names, "ranking": rankings, "question": list(QUESTIONS)},
+    )
 
 
 def correlations(whole: xr.Dataset) -> xr.DataArray:
@@ -187,10 +173,10 @@ def table(s: Study) -> pd.DataFrame:
             continue
         of_ranking = told.sel(question=question, changed=changed)
         values, relevance_ = (of_ranking.sel(ranking=name).values for name in (ranking, "relevance"))
-        ahead = mean_row(s, relevance_ - values, people, "ahead")
         row = {"question": QUESTIONS[question], "changed": EFFECTS[changed], "ranking": ranking}
         row |= mean_row(s, values, people, "correlation")
-        row |= {"ahead": ahead["ahead"], "ahead_low": ahead["low"], "ahead_high": ahead["high"]}
+        ahead = mean_row(s, relevance_ - values, people, "ahead").values()
+        row |= dict(zip(("ahead", "ahead_low", "ahead_high"), ahead, strict=True))
         rows.append(row | {"images": values.shape[1], "networks": values.shape[0]})
     return pd.DataFrame(rows)
 

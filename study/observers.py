@@ -47,12 +47,9 @@ def simulate_observers(
 def factor_weights(rdms: RDMs, factors: pd.DataFrame) -> pd.Series:
     """How much each factor counts in a dissimilarity matrix.
 
-    Non-negative least squares with a free intercept of the dissimilarities on the squared differences of
-    each factor (in standard deviations), the model behind :func:`simulate_observers`.
-
-    Args:
-        rdms: one matrix, of people or models.
-        factors: one row per identity (index), one column per factor; identities beyond the matrix's are not used.
+    Non-negative least squares with a free intercept of the dissimilarities, of people or models (one matrix), on the
+    squared differences of each factor (in standard deviations), the model behind :func:`simulate_observers`.
+    `factors` has one row per identity (index), one column per factor; identities beyond the matrix's are not used.
 
     Returns the weight of each factor, in units of the dissimilarity. KeyError for an identity without factors,
     ValueError for a factor that is the same for all items.

@@ -5,8 +5,6 @@ nothing else; every face is rendered three times: as it is, with the planted fac
 them moved half way, which removes the cue. The truth is what the first move changes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, get_args
@@ -21,7 +19,7 @@ from analysis import attribution
 from analysis import evidence as ground_truth
 from study import networks, training, vgg
 from study.relevance import SEED
-from study.settings import Explainer, Settings
+from study.settings import Explainer, Settings, once
 from study.steps import Study, step
 
 SHOWN = {"original": "unchanged", "removed": "cue removed", "changed": "cue of the other class"}
@@ -74,12 +72,10 @@ class Evidence(Settings):
 
     @field_validator("evidence_methods")
     @classmethod
-    def _each_method_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError("name each method once")
+    def _composite_among_them(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not set(names) & set(attribution.COMPOSITES):
             raise ValueError("name at least one composite of LRP")
-        return names
+        return once(names)
 
 
 @dataclass(frozen=True)
@@ -110,9 +106,8 @@ def nets(p: Any) -> list[Net]:
 )
 def training_faces(s: Study, evidence: str) -> xr.Dataset:
     """`pixels (image, channel, y, x)` uint8, one image of each person, with `label` (0, 1) and `split` ("train")."""
-    faces = _faces(s.p, evidence, 0, s.p.evidence_people, 1)
-    coords = {"label": ("image", _labels(faces)), "split": ("image", ["train"] * faces.sizes["image"])}
-    return faces[["pixels"]].assign_coords(coords)
+    faces = _faces(s.p, evidence, 0, s.p.evidence_people, 1)[["pixels"]]
+    return faces.assign_coords(split=("image", ["train"] * faces.sizes["image"]))
 
 
 @step(
@@ -128,44 +123,28 @@ def held_out_faces(s: Study, evidence: str) -> xr.Dataset:
     p = s.p
     faces = _faces(p, evidence, p.evidence_people, -(-p.evidence_images // 2), 2)
     faces = faces.isel(image=slice(p.evidence_images))
-    label = _labels(faces)
-    move = _difference(p, evidence) * np.where(label == 1, -1, 1)[:, None]
-    pixels = [faces.pixels.values]
+    # mean of class 1 minus mean of class 0: 0 for every factor that is not planted
+    difference = [p.evidence_shift * f.shift * (f.part in evidence.split("+")) for f in drawn.FACTORS]
+    move = np.array(difference) * np.where(faces.label.values == 1, -1, 1)[:, None]
+    pixels, options = [faces.pixels.values], (faces["views"].values, p.image_size, faces.attrs["seed"])
     for amount in (0.5, 1.0):
-        table = faces.factors.values + np.float32(amount * move)
-        picture = drawn.render(table, faces["views"].values, p.image_size, faces.attrs["seed"])
+        picture = drawn.render(faces.factors.values + np.float32(amount * move), *options)
         pixels.append(picture.pixels.numpy())
     truth = ground_truth.change(pixels[0], pixels[2]).astype(np.float32)
     return xr.Dataset(
         {
             "pixels": (("shown", "image", "channel", "y", "x"), np.stack(pixels)),
             "truth": (("image", "y", "x"), truth, {"units": "grey levels, summed over channels"}),
-            "label": ("image", label),
+            "label": ("image", faces.label.values),
         },
         coords={"shown": list(SHOWN), "identity": ("image", faces.identity.values)},
     )
 
 
 def _faces(p: Any, evidence: str, first: int, people: int, views: int) -> xr.Dataset:
-    return drawn.make_faces(
-        people,
-        views,
-        p.image_size,
-        p.stimulus_seed + PEOPLE_APART,
-        first_identity=first,
-        evidence=evidence.split("+"),
-        shift=p.evidence_shift,
-    )
-
-
-def _labels(faces: xr.Dataset) -> np.ndarray:
-    return (faces.gender.values == "male").astype(np.int64)
-
-
-def _difference(p: Any, evidence: str) -> np.ndarray:
-    """Mean of class 1 minus mean of class 0, `(factor,)`: 0 for every factor that is not planted."""
-    parts = evidence.split("+")
-    return np.array([p.evidence_shift * f.shift if f.part in parts else 0.0 for f in drawn.FACTORS])
+    options = {"first_identity": first, "evidence": evidence.split("+"), "shift": p.evidence_shift}
+    faces = drawn.make_faces(people, views, p.image_size, p.stimulus_seed + PEOPLE_APART, **options)
+    return faces.assign_coords(label=("image", (faces.gender.values == "male").astype(np.int64)))
 
 
 # ------------------------------------------------------------ networks, their maps and the maps' scores
@@ -256,7 +235,7 @@ def scores(s: Study) -> xr.Dataset:
     """`score` of every network, with `evidence` and `seed` on `network`."""
     every = nets(s.p)
     coords = {name: ("network", [getattr(net, name) for net in every]) for name in ("evidence", "seed")}
-    return score.all(s, [(net,) for net in every], "network").assign_coords(coords)
+    return score.all(s, product(every), "network").assign_coords(coords)
 
 
 def examples(s: Study, methods: tuple[str, ...], count: int = 3) -> tuple[xr.Dataset, xr.DataArray]:

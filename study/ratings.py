@@ -40,21 +40,17 @@ def read_ratings(
     groups = [Path(path).stem for path in paths]
     if len(set(groups)) < len(groups):
         raise ValueError(f"two rating files have the same name, which names the raters: {list(paths)}")
-    identities = None if names is None else read_names(names)
-    rdms = [_rating_rdm(path, direction, columns, identities) for path in paths]
+    rdms = [_rating_rdm(path, direction, columns, names) for path in paths]
     for rdm in rdms[1:]:
-        differ = set(_identities(rdms[0])) ^ set(_identities(rdm))
-        if differ:
+        identities, others = (set(r.pattern_descriptors["identity"]) for r in (rdms[0], rdm))
+        if differ := identities ^ others:
             one, two = (r.rdm_descriptors["group"][0] for r in (rdms[0], rdm))
             raise ValueError(f"{one} and {two} judged different items; they differ in {_some(differ)}")
     return stack(rdms)
 
 
 def read_triplets(
-    path: FilePath,
-    *,
-    columns: Sequence[str] = ("a", "b", "c", "odd"),
-    names: FilePath | None = None,
+    path: FilePath, *, columns: Sequence[str] = ("a", "b", "c", "odd"), names: FilePath | None = None
 ) -> RDMs:
     """Odd-one-out choices, one row per triplet, as dissimilarities (Hebart et al. 2020).
 
@@ -71,8 +67,7 @@ def read_triplets(
     _refuse(path, table[table[items].nunique(axis=1) < 3], f"an item occurs twice in the triplet {shown}")
     is_odd = table[items].eq(table.odd, axis=0)
     _refuse(path, table[~is_odd.any(axis=1)], "the odd one, {odd!r}, is none of " + shown)
-    identities = None if names is None else read_names(names)
-    table, _, unavailable = _identified(table, [*items, "odd"], identities, path)
+    table, _, unavailable = _identified(table, [*items, "odd"], names, path)
     rdms = triplet_rdm(table, group=Path(path).stem)
     rdms.descriptors["unavailable"] = unavailable
     return rdms
@@ -94,11 +89,9 @@ def triplet_rdm(choices: pd.DataFrame, *, group: str = "triplets") -> RDMs:
         raise ValueError(f"{group}: no triplets are left to build dissimilarities from")
     if "rater" not in choices:
         choices = choices.assign(rater="all")
-    shown = [
-        choices[["rater", *pair, "odd"]].set_axis(["rater", "a", "b", "odd"], axis=1)
-        for pair in combinations("abc", 2)
-    ]
-    shown = _ordered(pd.concat(shown)).assign(split=lambda t: (t.odd == t.a) | (t.odd == t.b))
+    pairs = [choices[["rater", *pair, "odd"]].to_numpy() for pair in combinations("abc", 2)]
+    shown = pd.DataFrame(np.concatenate(pairs), columns=["rater", "a", "b", "odd"])
+    shown = _ordered(shown).assign(split=lambda t: (t.odd == t.a) | (t.odd == t.b))
     items = sorted({*shown.a, *shown.b})
     rdms = []
     for rater, of_rater in shown.groupby("rater"):
@@ -111,24 +104,19 @@ def triplet_rdm(choices: pd.DataFrame, *, group: str = "triplets") -> RDMs:
                 "so their dissimilarity is unknown; add triplets or pool the raters"
             )
         described = {
-            "group": group,
-            "rater": rater,
-            "simulated": bool(choices.attrs.get("simulated", False)),
-            "triplets": int(counts["together"].sum()) // 3,
-            "fewest": int(counts["together"].min()),
+            "group": [group],
+            "rater": [rater],
+            "simulated": [bool(choices.attrs.get("simulated", False))],
+            "triplets": [int(counts["together"].sum()) // 3],
+            "fewest": [int(counts["together"].min())],
         }
-        rdms.append(
-            RDMs(
-                (counts["split"] / counts["together"]).to_numpy(dtype=float)[None],
-                dissimilarity_measure="share of triplets in which the pair was split",
-                rdm_descriptors={name: [value] for name, value in described.items()},
-                pattern_descriptors={"identity": items},
-            )
-        )
+        share = (counts["split"] / counts["together"]).to_numpy(dtype=float)[None]
+        measure = "share of triplets in which the pair was split"
+        rdms.append(RDMs(share, measure, None, described, {"identity": items}))
     return stack(rdms)
 
 
-def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: dict[str, str] | None) -> RDMs:
+def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: FilePath | None) -> RDMs:
     table = _read_table(path, columns, ("a", "b", "value"))
     numbers = pd.to_numeric(table.value, errors="coerce").astype(float)
     _refuse(path, table[~np.isfinite(numbers)], "rating {value!r} is not a finite number")
@@ -143,8 +131,7 @@ def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: d
     items = sorted({*table.a, *table.b})
     if len(items) < 3:
         raise ValueError(f"{path}: only {len(items)} items; a comparison of dissimilarities needs at least 3")
-    missing = set(_pairs(items)) - set(zip(ordered.a, ordered.b, strict=True))
-    if missing:
+    if missing := set(_pairs(items)) - set(zip(ordered.a, ordered.b, strict=True)):
         raise ValueError(f"{path}: no rating for {_some(missing)}")
     table, stimulus, unavailable = _identified(table, ["a", "b"], names, path)
     if len(stimulus) < 3:
@@ -163,8 +150,7 @@ def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: d
 def _read_table(path: FilePath, columns: Sequence[str], roles: Sequence[str]) -> pd.DataFrame:
     """The declared columns as text, renamed to their roles, indexed by line number in the file."""
     table = _read_csv(path)
-    unclear = [c for c in columns if list(table.columns).count(c) != 1]
-    if unclear:
+    if unclear := [c for c in columns if list(table.columns).count(c) != 1]:
         raise ValueError(
             f"{path}: needs one column {', '.join(map(repr, unclear))}; the file has {list(table.columns)}. "
             "Declare which columns to read with `columns`"
@@ -213,15 +199,14 @@ def read_names(path: FilePath) -> dict[str, str]:
 
 
 def _identified(
-    table: pd.DataFrame, columns: list[str], names: dict[str, str] | None, path: FilePath
+    table: pd.DataFrame, columns: list[str], table_of_names: FilePath | None, path: FilePath
 ) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """Identities for stimuli: the table with them in its columns, without rows of stimuli that have none.
 
     Also {identity: stimulus} of those in it, and the stimuli without identity.
     """
     items = sorted(set(table[columns].to_numpy().ravel()))
-    if names is None:
-        names = dict(zip(items, items, strict=True))
+    names = read_names(table_of_names) if table_of_names else dict(zip(items, items, strict=True))
     if unknown := set(items) - names.keys():
         raise ValueError(
             f"{path}: {_some(unknown)} not in the table of names; add a row for each, "
@@ -242,10 +227,6 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
 def _pairs(items: list[str]) -> pd.MultiIndex:
     """All pairs of the items, in the order of rsatoolbox's vectors."""
     return pd.MultiIndex.from_tuples(combinations(items, 2), names=["a", "b"])
-
-
-def _identities(rdms: RDMs) -> list[str]:
-    return list(rdms.pattern_descriptors["identity"])
 
 
 def _some(things: Iterable) -> str:

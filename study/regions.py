@@ -1,7 +1,5 @@
 """Regions of faces: the parts of procedural faces, which are known, and the fields of a grid on photographs."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 

@@ -1,7 +1,5 @@
 """Tables of planted evidence: did networks learn the cue, how well does each map find it, which composite is best?"""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np
@@ -30,14 +28,10 @@ def learned(s: Study, whole: xr.Dataset) -> pd.DataFrame:
     """
     rows = []
     for evidence, shown in product(s.p.evidence, SHOWN):
-        of_set = whole.correct.sel(shown=shown).isel(
-            network=np.flatnonzero(whole.evidence.values == evidence)
-        )
+        of_set = whole.correct.sel(shown=shown, network=whole.evidence == evidence)
         values = of_set.transpose("network", "image").values.astype(float)
-        strata = [evidence] * len(values)
-        estimate = inference.mean(
-            values, whole.identity.values, strata, n=inference.QUICK_DRAWS, seed=s.p.stimulus_seed
-        )
+        alike, options = [evidence] * len(values), {"n": inference.QUICK_DRAWS, "seed": s.p.stimulus_seed}
+        estimate = inference.mean(values, whole.identity.values, alike, **options)
         row = {"evidence": evidence, "shown": SHOWN[shown]}
         row |= estimate.row("accuracy", s.p.confidence, (0.0, 1.0))
         rows.append(row | {"networks": len(values), "images": values.shape[1]})
@@ -51,14 +45,13 @@ def scores(s: Study, whole: xr.Dataset) -> pd.DataFrame:
     """
     frames = []
     for evidence in _sets(s):
-        estimate = _estimate(s, whole.score, evidence)
-        low, high = estimate.interval(s.p.confidence)
         names = {name: whole[name].values for name in ("method", "metric")}
         index = pd.MultiIndex.from_product(names.values(), names=names)
-        frame = pd.DataFrame({"estimate": estimate.value, "low": low, "high": high}, index).reset_index()
-        frames.append(frame.assign(evidence=evidence, kind=frame.method.map(kind)))
-    columns = ["evidence", "method", "kind", "metric", "estimate", "low", "high"]
-    return pd.concat(frames)[columns].reset_index(drop=True)
+        row = _estimate(s, whole.score, evidence).row("estimate", s.p.confidence)
+        frames.append(pd.DataFrame(row, index).reset_index().assign(evidence=evidence))
+    table = pd.concat(frames, ignore_index=True)
+    table["kind"] = table.method.map(kind)
+    return table[["evidence", "method", "kind", "metric", "estimate", "low", "high"]]
 
 
 def ranking(s: Study, whole: xr.Dataset) -> pd.DataFrame:
@@ -68,13 +61,12 @@ def ranking(s: Study, whole: xr.Dataset) -> pd.DataFrame:
     the method's, on the same images and networks).
     """
     values = whole.score.sel(metric=[DECIDING])
-    estimate = _estimate(s, values, _sets(s)[-1])
-    low, high = estimate.interval(s.p.confidence)
-    rows = pd.DataFrame({"method": whole.method.values, "estimate": estimate.value, "low": low, "high": high})
-    rows = rows.assign(kind=rows.method.map(kind))
+    row = _estimate(s, values, _sets(s)[-1]).row("estimate", s.p.confidence)
+    rows = pd.DataFrame({"method": whole.method.values} | row)
+    rows["kind"] = rows.method.map(kind)
     behind = _estimate(s, values.sel({"method": winner(rows)}, drop=True) - values, _sets(s)[-1])
-    behind_low, behind_high = behind.interval(s.p.confidence)
-    rows = rows.assign(behind=behind.value, behind_low=behind_low, behind_high=behind_high)
+    row = behind.row("behind", s.p.confidence)
+    rows[["behind", "behind_low", "behind_high"]] = np.transpose(list(row.values()))
     return rows.sort_values("estimate", ascending=False, ignore_index=True)
 
 

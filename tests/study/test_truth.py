@@ -163,7 +163,7 @@ def test_names_of_methods_are_those_of_the_code():
         ("evidence", ["jaw+jaw"], "each part, and each set, once"),
         ("evidence", ["jaw+brows", "brows+jaw"], "each part, and each set, once"),
         ("evidence", [], "evidence="),
-        ("evidence_methods", ["epsilon", "epsilon"], "name each method once"),
+        ("evidence_methods", ["epsilon", "epsilon"], "evidence_methods.*each once"),
         ("evidence_methods", ["edges", "centre"], "at least one composite"),
         ("evidence_shift", 0.0, "evidence_shift=0.0"),
         ("evidence_images", 4, "evidence_images=4"),
