@@ -1,7 +1,5 @@
 """Numbers in running text, and claims as a reader sees them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What tables say, in sentences computed from them."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from analysis import evidence
@@ -14,10 +12,9 @@ def leads(table: pd.DataFrame) -> str:
     text = []
     for mode, rows in table.groupby("mode", sort=False):
         ahead = [f"{q:g}" for q, at in rows.groupby("percent") if (at.low > 0).all()]
-        behind = rows[rows.high < 0]
         lost = "; ".join(
             f"“{r.control}” at {r.percent:g} % ({prose.estimate(r.lead, r.low, r.high)})"
-            for r in behind.itertuples()
+            for r in rows[rows.high < 0].itertuples()
         )
         text.append(
             f"With pixels to {mode}, relevance is ahead of every control "

@@ -4,8 +4,6 @@ In all of them `facet` gives one panel per value of a column, `columns` panels s
 picked by a click; and `rule` draws a dashed line, for example at chance.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import altair as alt
@@ -182,9 +180,8 @@ def heatmap(
         alt.X(column, type="nominal", sort=None, title=column_title or column, axis=slanted),
         alt.Y(row, type="nominal", sort=None, title=row_title or row, axis=wide),
     )
-    cells = base.mark_rect().encode(
-        _amount(alt.Color, value, title, scale=scale), tooltip=_tooltip(df, facet, row, column, value)
-    )
+    fill, tip = _amount(alt.Color, value, title, scale=scale), _tooltip(df, facet, row, column, value)
+    cells = base.mark_rect().encode(fill, tooltip=tip)
     text = base.mark_text(fontSize=11).encode(
         alt.Text(value, type="quantitative", format=f".{digits}f"),
         color=alt.condition(pale, alt.value("white"), alt.value("black")),
@@ -207,9 +204,8 @@ def specification(
     ends = _amount(alt.Y, low, estimate), alt.Y2(high)
     whiskers = base.mark_rule(strokeWidth=1).encode(*ends, tooltip=tip)
     dots = base.mark_point(size=14, filled=True).encode(_amount(alt.Y, estimate), tooltip=tip)
-    return _assemble([whiskers, dots], df, facet, 2, colour, 150).resolve_scale(
-        x="independent", y="independent"
-    )
+    chart = _assemble([whiskers, dots], df, facet, 2, colour, 150)
+    return chart.resolve_scale(x="independent", y="independent")
 
 
 # "faces/gender" in two lines
@@ -230,11 +226,9 @@ def _amount(channel: type, column: str, title: str | None = None, **options: Any
 
 def _colour(df: pd.DataFrame, name: str) -> alt.Color:
     entries = list(dict.fromkeys(df[name]))
-    for known in (VERDICTS, RANKINGS):
-        if set(entries) <= set(known):
-            scale = alt.Scale(domain=entries, range=[known[entry] for entry in entries])
-            return alt.Color(name, type="nominal", sort=entries, title=name, scale=scale)
-    return alt.Color(name, type="nominal", sort=entries, title=name)
+    known = next((colours for colours in (VERDICTS, RANKINGS) if set(entries) <= set(colours)), None)
+    scale = alt.Scale(domain=entries, range=[known[entry] for entry in entries]) if known else alt.Undefined
+    return alt.Color(name, type="nominal", sort=entries, title=name, scale=scale)
 
 
 def _tooltip(df: pd.DataFrame, *names: str | None) -> list[alt.Tooltip]:
@@ -274,10 +268,6 @@ def _only(colour: str, entry: str, full: float) -> alt.OpacityValue:
     return alt.OpacityValue(0, condition=[picked, usual])
 
 
-def _is_coloured(layer: alt.Chart) -> bool:
-    return layer.encoding is not alt.Undefined and layer.encoding.color is not alt.Undefined
-
-
 def _assemble(
     layers: list[alt.Chart],
     df: pd.DataFrame,
@@ -287,7 +277,8 @@ def _assemble(
     height: float = HEIGHT,
 ) -> alt.TopLevelMixin:
     if colour:
-        first = next(i for i, layer in enumerate(layers) if _is_coloured(layer))
+        coloured = [getattr(layer.encoding, "color", alt.Undefined) is not alt.Undefined for layer in layers]
+        first = coloured.index(True)
         layers[first] = layers[first].add_params(_pick(colour))
     chart = alt.layer(*layers)
     if facet is None:
@@ -296,8 +287,6 @@ def _assemble(
     for part in (chart, *chart.layer):
         part.data = alt.Undefined  # a panel's own rows come from the facet
     panels = min(columns, df[facet].nunique())
-    chart = chart.properties(
-        width=560 // panels - 40, height=min(height, 200) if height == HEIGHT else height
-    )
+    chart = chart.properties(width=560 // panels - 40, height=200 if height == HEIGHT else height)
     order = list(dict.fromkeys(df[facet]))  # Vega sorts panels by name unless told otherwise
     return chart.facet(alt.Facet(facet, type="nominal", sort=order, title=None), columns=panels, data=df)

@@ -3,8 +3,6 @@
 `explorer` packs them into a figure, and `markup` is its part of the page.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path
@@ -23,14 +21,9 @@ _STEPS = 127  # shades of each sign in a stored map
 
 
 def explorer(dataset: xr.Dataset, name: str, caption: str, alt: str) -> Figure:
-    """What `Study.explorer` made, as a figure whose face, networks, rule and mask the reader picks.
+    """What `study.explorer.explore` gives, as a figure whose face, networks, rule and mask the reader picks.
 
-    Args:
-        dataset: see `study.explorer.explore`.
-        name, caption, alt: see `Figure`.
-
-    Raises:
-        ValueError: there is no face to show.
+    `name`, `caption` and `alt` as in `Figure`. ValueError where there is no face to show.
     """
     if not dataset.sizes["face"]:
         raise ValueError(f"figure {name!r}: no face to show")
@@ -85,11 +78,10 @@ def _thousandths(values: xr.DataArray) -> list[int]:
 
 
 def markup(figure: dict[str, Any], static: Path) -> str:
-    """The HTML of an explorer. What belongs to one face becomes a script of its own, read when it is first shown.
+    """The HTML of an explorer, from the payload of its figure.
 
-    Args:
-        figure: the payload of `explorer`.
-        static: the folder of the book's static files, which gets the scripts.
+    What belongs to one face becomes a script of its own in `static`, the folder of the book's static files, read when
+    the face is first shown.
     """
     keys = ("faces", "models", "tasks", "classes", "modes", "percents", "size", "rules")
     shared = {key: figure[key] for key in keys}

@@ -1,7 +1,5 @@
 """Relevance maps and image tables."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 
@@ -17,17 +15,10 @@ _ANCHORS = np.array(
 
 
 def map_image(relevance: np.ndarray, limit: float | None = None) -> np.ndarray:
-    """A relevance map in colour: orange speaks for the class, blue against it, white is zero.
+    """A relevance map `(H, W)` in colour: orange speaks for the class, blue against it, white is zero.
 
-    Args:
-        relevance: (H, W), any float dtype; arbitrary units.
-        limit: the relevance drawn in full colour; by default the largest magnitude of this map.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        ValueError: wrong shape, or values that are not finite.
+    Returns `(H, W, 3)` uint8. `limit` is the relevance drawn in full colour, by default this map's largest magnitude.
+    ValueError for another shape, and for values that are not finite.
     """
     relevance = np.asarray(relevance, dtype=float)
     if relevance.ndim != 2:
@@ -49,15 +40,9 @@ def image_grid(
     caption: str,
     alt: str,
 ) -> Figure:
-    """Images in a table with a header for each row and column.
+    """Images in a table with a header for each row and column; `name`, `caption` and `alt` as in `Figure`.
 
-    Args:
-        images: `images[r][c]` is (H, W, 3) or (H, W) uint8.
-        columns, rows: header of each column and of each row.
-        name, caption, alt: see `Figure`.
-
-    Raises:
-        ValueError: headers and images do not match, or an image is not uint8.
+    `images[r][c]` is (H, W, 3) or (H, W) uint8. ValueError for another dtype, and for a wrong number of headers.
     """
     if len(images) != len(rows) or any(len(row) != len(columns) for row in images):
         shape = [len(row) for row in images]
@@ -66,14 +51,9 @@ def image_grid(
     if wrong := {image.dtype for row in images for image in row} - {np.dtype("uint8")}:
         raise ValueError(f"figure {name!r}: an image has dtype {wrong.pop()}; give uint8, 0 to 255")
     cells = [[png(image) for image in row] for row in images]
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = "".join(
-        f"<tr><th>{html.escape(row)}</th>"
-        + "".join(
-            f"<td>{img(f'{row}, {column}', cell)}</td>" for column, cell in zip(columns, line, strict=True)
-        )
-        + "</tr>"
-        for row, line in zip(rows, cells, strict=True)
-    )
+    page = "<table><tr><td></td>" + "".join(f"<th>{html.escape(column)}</th>" for column in columns) + "</tr>"
+    for row, line in zip(rows, cells, strict=True):
+        pictures = [img(f"{row}, {column}", cell) for column, cell in zip(columns, line, strict=True)]
+        page += f"<tr><th>{html.escape(row)}</th><td>{'</td><td>'.join(pictures)}</td></tr>"
     content = {"columns": list(columns), "rows": list(rows), "images": cells}
-    return Figure("images", name, caption, alt, content, f"<table><tr><td></td>{head}</tr>{body}</table>")
+    return Figure("images", name, caption, alt, content, page + "</table>")

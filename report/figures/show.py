@@ -1,7 +1,5 @@
 """Put a figure on the page: what the book renders, a page for other viewers, caption, text alternative."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io
@@ -31,8 +29,7 @@ class Figure:
             know, in a sentence or two. content: what the book's Sphinx extension renders. page: what any other viewer
             shows, HTML.
 
-    Raises:
-        ValueError: name, caption or alt is missing.
+    ValueError if name, caption or alt is missing.
     """
 
     kind: str
@@ -64,16 +61,11 @@ class Figure:
 def show(chart: altair.TopLevelMixin, name: str, caption: str, alt: str) -> Figure:
     """An interactive chart with everything a reader needs; let it be the last expression of a cell.
 
-    Args:
-        chart: any altair chart. Its data become the figure's table and its CSV file.
-        name, caption, alt: see `Figure`.
-
-    Raises:
-        ValueError: name, caption or alt is missing, or the chart holds too much data for a page.
+    The data of `chart` become the figure's table and its CSV file; `name`, `caption` and `alt` as in `Figure`.
+    ValueError for a chart that holds too much data for a page.
     """
     spec = chart.to_dict()
-    size = len(json.dumps(spec))
-    if size > LIMIT:
+    if (size := len(json.dumps(spec))) > LIMIT:
         raise ValueError(
             f"figure {name!r}: {size} characters of data exceed {LIMIT}; summarise before drawing"
         )

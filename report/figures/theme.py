@@ -5,8 +5,6 @@ from the page, so that a chart is legible in light and in dark mode. `PRINT` hol
 static picture, which is printed, and shown where scripts do not run.
 """
 
-from __future__ import annotations
-
 import altair as alt
 
 # Okabe & Ito (2008), distinguishable with every common colour vision deficiency. Their black is left out, as
