@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -152,14 +153,10 @@ def draws(s: Study) -> dict[str, int]:
 
 def performances(s: Study) -> tuple[np.ndarray, np.ndarray]:
     """Performance `(source, target, image)` on kept pixels, and that of the control mask `(target, image)`."""
-    p = s.p
-    half = (len(p.transfer_percents) + 1) // 2
-    chosen = {
-        "all": p.transfer_percents,
-        "few": p.transfer_percents[:half],
-        "many": p.transfer_percents[-half:],
-    }
-    curves = exchanged.grid(s).sel(percent=list(chosen[p.percent_range]))
+    p, percents = s.p, list(s.p.transfer_percents)
+    half = (len(percents) + 1) // 2
+    chosen = {"all": percents, "few": percents[:half], "many": percents[-half:]}
+    curves = exchanged.grid(s).sel(percent=chosen[p.percent_range])
     values = performance(p, curves).mean(("percent", "mode"))
     names = [cell.name for cell in s.grid]
     kept = values.sel(ranking=names).transpose("ranking", "model", "image").values
@@ -191,11 +188,10 @@ def transfer_matrix(s: Study) -> pd.DataFrame:
     family = np.array([cell.family for cell in s.grid])
     different = ~np.eye(len(family), dtype=bool)
     rows = []
-    for source in dict.fromkeys(family):
-        for target in dict.fromkeys(family):
-            pairs = (family == source)[:, None] & (family == target)[None] & different
-            scale = np.broadcast_to(own, gain.shape)[pairs].mean()
-            rows.append({"source": source, "target": target, "transfer": gain[pairs].mean() / scale})
+    for source, target in product(dict.fromkeys(family), repeat=2):
+        pairs = np.outer(family == source, family == target) & different
+        scale = np.broadcast_to(own, gain.shape)[pairs].mean()
+        rows.append({"source": source, "target": target, "transfer": gain[pairs].mean() / scale})
     return pd.DataFrame(rows)
 
 
@@ -203,12 +199,12 @@ def relation_table(s: Study) -> pd.DataFrame:
     """Transfer and likeness of maps by what two networks differ in: measure, differ in, value, low, high."""
     measures = {"transfer": transfer_by_relation(s)}
     measures |= {words: likeness_by_relation(s, name) for name, words in LIKENESS.items()}
-    rows = []
-    for measure, estimates in measures.items():
-        for relation, estimate in estimates.items():
-            row = {"measure": measure, "differ in": RELATIONS.get(relation, relation)}
-            rows.append(row | estimate.row("value", s.p.confidence))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {"measure": measure, "differ in": RELATIONS.get(relation, relation)}
+        | estimate.row("value", s.p.confidence)
+        for measure, estimates in measures.items()
+        for relation, estimate in estimates.items()
+    )
 
 
 def own_gain(s: Study) -> pd.DataFrame:

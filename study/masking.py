@@ -12,7 +12,7 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from analysis import attribution, inference, masking, permutation, transfer
-from study import networks, relevance, stimuli, vgg
+from study import networks, relevance, stimuli
 from study.grid import Cell
 from study.relevance import SEED
 from study.settings import Percent, Settings, ascending
@@ -53,23 +53,12 @@ def curves(s: Study, cell: Cell) -> xr.Dataset:
 
     Rankings are the network's own relevance and every control, each followed for the true class.
     """
-    p, own = s.p, relevance.explain(s, cell)
+    own, model = relevance.explain(s, cell), networks.network(s, cell)
     images, labels = stimuli.explained_inputs(s, cell.task)
-    model = networks.network(s, cell)
-    scores = attribution.scores(
-        model,
-        images,
-        torch.from_numpy(own.target.values).to(images.device),
-        RANKINGS,
-        own=torch.from_numpy(own.relevance.values),
-        by=p.ranking,
-        seed=SEED,
-        identities=list(stimuli.people(s)),
-        untrained=vgg.randomise(model, SEED),
-        composite=p.composite,
-        **vgg.bounds(p.composite),
-    )
-    return masked(model, images, labels, scores, p.percents, p.fill)
+    known = {"own": torch.from_numpy(own.relevance.values), "identities": stimuli.people(s)}
+    targets = own.target.values
+    scores = relevance.rankings(s, model, images, targets, RANKINGS, by=s.p.ranking, **known)
+    return masked(model, images, labels, scores, s.p.percents, s.p.fill)
 
 
 def masked(
@@ -80,20 +69,21 @@ def masked(
     percents: tuple[float, ...],
     fill: str,
     modes: tuple[str, ...] = masking.MODES,
+    seed: int = SEED,
 ) -> xr.Dataset:
     """`masking.curves` of several rankings' scores `(N, H, W)`: dimensions `(ranking, mode, percent, image)`.
 
     With both modes, 0 and 100 percent are added: areas need the ends of a curve, which are the same for all rankings.
     """
     model = model.to(memory_format=torch.channels_last)
-    filling = masking.fillings(images, fill, seed=SEED)
+    filling = masking.fillings(images, fill, seed=seed)
 
     def predict(batch: torch.Tensor) -> torch.Tensor:
         return model(batch.contiguous(memory_format=torch.channels_last))
 
     def one(scores: torch.Tensor, percents: tuple[float, ...]) -> xr.Dataset:
         return masking.curves(
-            predict, images, scores, percents, filling=filling, labels=labels, seed=SEED, modes=modes
+            predict, images, scores, percents, filling=filling, labels=labels, seed=seed, modes=modes
         )
 
     ends = [one(next(iter(scores.values())), (0.0, 100.0))] if len(modes) > 1 else []
@@ -141,14 +131,14 @@ def gains_over_controls(
     Keeping relevant pixels should help and removing them should hurt, so the sign is turned for "remove":
     positive speaks for the ranking in both.
     """
-    area = masking.area(performance(p, dataset), *counted(p))
-    gains = {}
-    for mode, sign in MODE_SIGNS.items():
-        own = area.sel(ranking=ranking, mode=mode)
-        for control in controls:
-            difference = sign * (own - area.sel(ranking=control, mode=mode))
-            gains[mode, control] = difference.transpose("model", "image").values
-    return gains
+    area = masking.area(performance(p, dataset), *counted(p)).transpose("mode", "ranking", "model", "image")
+    return {
+        (mode, control): (
+            sign * (area.sel(mode=mode, ranking=ranking) - area.sel(mode=mode, ranking=control)).values
+        )
+        for mode, sign in MODE_SIGNS.items()
+        for control in controls
+    }
 
 
 def counted(p: Any) -> tuple[float, float]:
@@ -167,14 +157,17 @@ def kept_pixels(s: Study, cell: Cell) -> torch.Tensor:
 
 def curve_table(s: Study, dataset: xr.Dataset, rankings: list[str] | None = None) -> pd.DataFrame:
     """Masking curves averaged over networks and images: ranking, mode, percent, performance, low, high."""
-    values, people = performance(s.p, dataset), stimuli.people(s)
+    values = performance(s.p, dataset).transpose("ranking", "mode", "percent", "model", "image")
+    rankings, modes, percents = (
+        rankings or values.ranking.values,
+        values["mode"].values,
+        values.percent.values,
+    )
     rows = []
-    for ranking in rankings or dataset.ranking.values:
-        for mode in dataset["mode"].values:
-            chosen = values.sel(ranking=ranking, mode=mode).transpose("percent", "model", "image")
-            for percent, at in zip(chosen.percent.values, chosen.values, strict=True):
-                row = {"ranking": ranking.replace("_", " "), "mode": str(mode), "percent": float(percent)}
-                rows.append(row | mean_row(s, at, people, "performance"))
+    for ranking, mode, percent in product(rankings, modes, percents):
+        at = values.sel(ranking=ranking, mode=mode, percent=percent).values
+        row = {"ranking": ranking.replace("_", " "), "mode": str(mode), "percent": float(percent)}
+        rows.append(row | mean_row(s, at, stimuli.people(s), "performance"))
     return pd.DataFrame(rows)
 
 
@@ -191,15 +184,8 @@ def mean_row(
     The models are those of `grid`, by default the study's. `contrast` weighs them; see `inference.mean`.
     """
     strata, units = transfer.resampling(s.grid if grid is None else grid)
-    estimate = inference.mean(
-        values,
-        people,
-        strata,
-        contrast=contrast,
-        units=units,
-        n=inference.QUICK_DRAWS,
-        seed=s.p.stimulus_seed,
-    )
+    draws = {"n": inference.QUICK_DRAWS, "seed": s.p.stimulus_seed}
+    estimate = inference.mean(values, people, strata, contrast=contrast, units=units, **draws)
     within = contrast is None and values.min() >= 0 and values.max() <= 1
     return estimate.row(name, s.p.confidence, (0.0, 1.0) if within else None)
 
@@ -209,17 +195,14 @@ def leads(s: Study) -> pd.DataFrame:
 
     The lead is the difference in performance, turned for removing, where the lower is the better.
     """
-    values, people = performance(s.p, curves.grid(s)), stimuli.people(s)
-    strata, units = transfer.resampling(s.grid)
+    values = performance(s.p, curves.grid(s)).transpose(..., "model", "image")
     rows = []
     for (mode, sign), percent, control in product(MODE_SIGNS.items(), s.p.percents, CONTROLS):
-        at = values.sel(mode=mode, percent=percent).transpose("ranking", "model", "image")
-        difference = sign * (at.sel(ranking="relevance") - at.sel(ranking=control)).values
-        estimate = inference.mean(
-            difference, people, strata, units=units, n=inference.QUICK_DRAWS, seed=s.p.stimulus_seed
-        )
+        at = values.sel(mode=mode, percent=percent)
+        lead = (at.sel(ranking="relevance") - at.sel(ranking=control)).values
         row = {"mode": mode, "percent": percent, "control": control.replace("_", " ")}
-        rows.append(row | estimate.row("lead", s.p.confidence))
+        weights = np.full(len(s.grid), sign / len(s.grid))
+        rows.append(row | mean_row(s, lead, stimuli.people(s), "lead", contrast=weights))
     return pd.DataFrame(rows)
 
 
@@ -228,15 +211,15 @@ def borders(s: Study) -> pd.Series:
 
     Of "relevance" and of the fixed mask "average", means over networks and images.
     """
-    shares: dict[str, list[float]] = {"relevance": [], "average": []}
-    for cell in s.grid:
-        own = relevance.scores(s, cell)
-        for ranking, scores in (
-            ("relevance", own),
-            ("average", attribution.control("average", own, seed=SEED)),
-        ):
-            kept = masking.select(scores, max(s.p.percents), seed=SEED).numpy()
-            whole = np.pad(kept, ((0, 0), (1, 1), (1, 1)), constant_values=True)
-            inner = whole[:, :-2, 1:-1] & whole[:, 2:, 1:-1] & whole[:, 1:-1, :-2] & whole[:, 1:-1, 2:]
-            shares[ranking].append((kept & ~inner).sum() / kept.sum())
-    return pd.Series({name: float(np.mean(values)) for name, values in shares.items()})
+    rows = []
+    for own in (relevance.scores(s, cell) for cell in s.grid):
+        rankings = {"relevance": own, "average": attribution.control("average", own, seed=SEED)}
+        kept = {k: masking.select(v, max(s.p.percents), seed=SEED).numpy() for k, v in rankings.items()}
+        rows.append({name: (mask & ~_inner(mask)).sum() / mask.sum() for name, mask in kept.items()})
+    return pd.DataFrame(rows).mean()
+
+
+def _inner(kept: np.ndarray) -> np.ndarray:
+    """Which pixels of masks `(N, H, W)` have no filled pixel beside, above or below."""
+    whole = np.pad(kept, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+    return whole[:, :-2, 1:-1] & whole[:, 2:, 1:-1] & whole[:, 1:-1, :-2] & whole[:, 1:-1, 2:]

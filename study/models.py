@@ -49,11 +49,9 @@ def claim(s: Study) -> dict[str, Any]:
 def predictions(s: Study) -> pd.DataFrame:
     """One row per network and image of its task: model, ..., split, label, prediction, probability, correct."""
     networks.finetuned.each(s)
-    frames = []
-    for cell, row in zip(s.grid, s.networks.to_dict("records"), strict=True):
-        frame = networks.finetuned(s, cell)["predictions"].to_dataframe().reset_index()
-        frames.append(frame.assign(**row))
-    return pd.concat(frames, ignore_index=True)
+    frames = [networks.finetuned(s, cell)["predictions"].to_dataframe().reset_index() for cell in s.grid]
+    rows = s.networks.to_dict("records")
+    return pd.concat([f.assign(**row) for f, row in zip(frames, rows, strict=True)], ignore_index=True)
 
 
 def histories(s: Study) -> pd.DataFrame:

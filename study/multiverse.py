@@ -7,7 +7,8 @@ Psychological Science 11(5); Simonsohn, Simmons & Nelson 2020, "Specification cu
 from __future__ import annotations
 
 import json
-from itertools import product
+from collections import defaultdict
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -57,29 +58,26 @@ def analyses(s: Study) -> pd.DataFrame:
     Columns: claim, the choices (NaN where the claim does not depend on one), estimate, ci_low, ci_high, verdict, part,
     is_default (all choices as in the study's own analysis).
     """
-    todo = [(name, chosen) for name in claims.STEPS for chosen in _combinations(s.p, choices(name))]
-    universes = [_universe(s, chosen) for _, chosen in todo]
-    together: dict[tuple, list[int]] = {}
-    for k, universe in enumerate(
-        universes
-    ):  # those that share maps and masks are one job, which reads these once
-        together.setdefault(tuple(getattr(universe.p, name) for name in COSTLY), []).append(k)
-    jobs = []
-    for group in together.values():
-        missing = [
-            (universes[k].settings, todo[k][0]) for k in group if not _is_decided(universes[k], todo[k][0])
-        ]
-        for k in group if missing else ():
-            claims.STEPS[todo[k][0]].prepare(universes[k], [()])
-        jobs += [(s.store.root, missing)] if missing else []
-    sizes = [len(missing) for _, missing in jobs]
+    rows, missing = [], defaultdict(list)
+    for name in claims.STEPS:
+        for chosen in _combinations(s.p, choices(name)):
+            is_default = all(getattr(s.p, key) == value for key, value in chosen.items())
+            # The default analysis has as many resamples as the ledger, so that its verdict is the ledger's.
+            universe = s if is_default else s.but(resamples=s.p.multiverse_resamples, **chosen)
+            rows.append((name, chosen, is_default, universe))
+            if not claims.STEPS[name].has(universe):
+                # Those that share maps and masks are one job, which reads these once.
+                missing[tuple(getattr(universe.p, key) for key in COSTLY)].append((universe, name))
+    for universe, name in chain.from_iterable(missing.values()):
+        claims.STEPS[name].prepare(universe, [()])
+    jobs = [(s.store.root, [(u.settings, name) for u, name in group]) for group in missing.values()]
+    sizes = [len(group) for group in missing.values()]
     parallel.each(decide, jobs, sizes, "analyses", s.p.workers, s.p.threads, unit="analysis")
-    rows = []
-    for (name, chosen), universe in zip(todo, universes, strict=True):
-        record = claims.claim(universe, name)
-        numbers = {key: record[key] for key in NUMBERS}
-        rows.append({"claim": name} | chosen | numbers | {"is_default": _is_default(s.p, chosen)})
-    return pd.DataFrame(rows)
+    records = [claims.claim(universe, name) for name, _, _, universe in rows]
+    return pd.DataFrame(
+        {"claim": name} | chosen | {key: record[key] for key in NUMBERS} | {"is_default": is_default}
+        for (name, chosen, is_default, _), record in zip(rows, records, strict=True)
+    )
 
 
 def decide(root: Path, universes: list[tuple[Any, str]]) -> None:
@@ -87,19 +85,6 @@ def decide(root: Path, universes: list[tuple[Any, str]]) -> None:
     for settings, name in universes:
         claims.STEPS[name](Study(settings, root))
         parallel.progress(1)
-
-
-def _universe(s: Study, chosen: dict[str, str]) -> Study:
-    # The default analysis has as many resamples as the ledger, so that its verdict is the ledger's.
-    return s if _is_default(s.p, chosen) else s.but(resamples=s.p.multiverse_resamples, **chosen)
-
-
-def _is_default(p: Any, chosen: dict[str, str]) -> bool:
-    return all(getattr(p, key) == value for key, value in chosen.items())
-
-
-def _is_decided(s: Study, name: str) -> bool:
-    return claims.STEPS[name].has(s)
 
 
 def robustness(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -134,9 +119,7 @@ def ledger(s: Study) -> list[dict[str, Any]]:
 def best(s: Study) -> tuple[pd.DataFrame, str]:
     """The largest multiverse there is of this study, and where it comes from."""
     kept = of_this_study(s)
-    return (
-        (analyses(s), "computed with this book") if kept is None else (kept.tables["analyses"], kept.note(s))
-    )
+    return (kept.tables["analyses"], kept.note(s)) if kept else (analyses(s), "computed with this book")
 
 
 def of_this_study(s: Study) -> stored.Stored | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 import xarray as xr
 from pydantic import Field
 
-from analysis import lrp, masking
+from analysis import attribution, lrp, masking
 from study import networks, provenance, stimuli, store, vgg
 from study.grid import Cell
 from study.settings import Composite, Settings
@@ -87,6 +88,34 @@ def scores(s: Study, cell: Cell) -> torch.Tensor:
     return masking.rank(torch.from_numpy(explain(s, cell).relevance.values), s.p.ranking)
 
 
+def rankings(
+    s: Study,
+    model: vgg.VGG16,
+    images: torch.Tensor,
+    targets: np.ndarray,
+    names: Sequence[str],
+    *,
+    by: str,
+    **known: Any,
+) -> dict[str, torch.Tensor]:
+    """What each of `names` ranks pixels by, `{name: (N, H, W)}`: `attribution.scores` by the parameter `composite`.
+
+    The network without training, the bounds of the input and the seed are the study's; `known` are its other options.
+    """
+    return attribution.scores(
+        model,
+        images,
+        torch.from_numpy(targets).to(images.device),
+        names,
+        by=by,
+        seed=SEED,
+        composite=s.p.composite,
+        untrained=vgg.randomise(model, SEED) if "random_weights" in names else None,
+        **vgg.bounds("epsilon_gamma_box"),
+        **known,
+    )
+
+
 def maps(s: Study) -> xr.Dataset:
     """The maps of the whole grid: `relevance (model, image, y, x)`, with who is on which image as coordinates."""
     faces = stimuli.explained(s)
@@ -123,14 +152,13 @@ def part_shares(s: Study) -> pd.DataFrame:
         raise ValueError("parts are known for procedural faces only")
     whole = maps(s)
     share = _shares(whole)
-    rows = []
+    tables = []
     for index, part in enumerate(faces.attrs["parts"]):
         inside = faces.parts.values == index
-        received = (share * inside).sum((2, 3)).mean(1)
-        table = pd.DataFrame({"family": whole.family.values, "relevance": received})
-        table = table.groupby("family", sort=False).mean()
-        rows.append(table.assign(part=part, area=inside.mean()).reset_index())
-    return pd.concat(rows).assign(density=lambda t: t.relevance / t.area)
+        received = pd.Series((share * inside).sum((2, 3)).mean(1), name="relevance")
+        received = received.groupby(whole.family.values, sort=False).mean().rename_axis("family")
+        tables.append(received.reset_index().assign(part=part, area=inside.mean()))
+    return pd.concat(tables).assign(density=lambda t: t.relevance / t.area)
 
 
 def balance(s: Study) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
@@ -110,32 +111,27 @@ class Step:
             raise UndeclaredError(
                 f"{caller.step!r} asks for {self!r} with {_plain(args)}, which its `needs` do not name"
             )
-        key = self.key(s, *args)
-        if self.keep and (self.kind, key) in _MEMORY:
-            return remembered((self.kind, key), lambda: None)
-        if not s.store.has(self.kind, key):
-            self.prepare(s, [args])
-        folder = s.store.folder(self.kind, key, lambda path: self._make(s, args, path), self._record(s, args))
         if not self.keep:
-            return store.load(folder)
-        return remembered((self.kind, key), lambda: store.load(folder).load())
+            return self._load(s, args)
+        return remembered((self.kind, self.key(s, *args)), lambda: self._load(s, args).load())
 
     def key(self, s: Study, *args: Any) -> str:
         """The key of a result; computing it makes nothing."""
         if (self.kind, args) not in s.keys:
             with _running(None):
                 needs = [need.key(s, *needed) for need, needed in self.needed(s, *args)]
-                record = [self.kind, _plain(args), self.values(s, *args), needs]
-            s.keys[self.kind, args] = provenance.digest([*record, provenance.code(self.__module__)])
+                values = self.values(s, *args)
+            code = provenance.code(self.__module__)
+            s.keys[self.kind, args] = provenance.digest([self.kind, _plain(args), values, needs, code])
         return s.keys[self.kind, args]
 
     def values(self, s: Study, *args: Any) -> dict[str, Any]:
         """The declared parameters and their values, as the key holds them."""
-        return {name: s.content(name, self.value(s, name, args)) for name in self.reads}
+        return {name: s.content(name, self.value(s.settings, name, args)) for name in self.reads}
 
-    def value(self, s: Study, name: str, args: Args) -> Any:
+    def value(self, settings: Settings, name: str, args: Args) -> Any:
         """A declared parameter; of one declared as `name[argument]` the entry for that argument alone."""
-        value, of = getattr(s.settings, name), self.reads[name]
+        value, of = getattr(settings, name), self.reads[name]
         if not of:
             return value
         arguments = dict(zip(self.parameters, args, strict=True))
@@ -155,16 +151,20 @@ class Step:
         record = s.store.root / self.kind / self.key(s, *args) / store.PROVENANCE
         return {name: content for name, (_, content) in json.loads(record.read_text())["files"].items()}
 
-    def _make(self, s: Study, args: Args, folder: Path) -> None:
-        with _running(_Call(self, args, s.settings, frozenset(self.needed(s, *args)))):
-            store.save(self.function(s, *args), folder)
+    def _load(self, s: Study, args: Args) -> Any:
+        """The result from the store, where it is put if it is missing."""
 
-    def _record(self, s: Study, args: Args) -> Callable[[], dict[str, Any]]:
+        def make(folder: Path) -> None:
+            with _running(_Call(self, args, s.settings, frozenset(self.needed(s, *args)))):
+                store.save(self.function(s, *args), folder)
+
         def record() -> dict[str, Any]:
             needs = [[need.kind, need.key(s, *needed)] for need, needed in self.needed(s, *args)]
             return {"arguments": _plain(args), "parameters": self.values(s, *args), "needs": needs}
 
-        return record
+        if not self.has(s, *args):
+            self.prepare(s, [args])
+        return store.load(s.store.folder(self.kind, self.key(s, *args), make, record))
 
     # -------------------------------------------------------- many results
 
@@ -176,9 +176,10 @@ class Step:
         jobs = [(cell,) for cell in s.grid] if jobs is None else list(jobs)
         todo = [job for job in jobs if not self.has(s, *job)]
         self.prepare(s, todo)
-        tasks = [(self, s.settings, s.store.root, job) for job in todo]
-        sizes = [float(self.work(s, *job)) for job in todo]
         p = s.settings
+        study = pickle.dumps(p), s.store.root
+        tasks = [(self, *study, job) for job in todo]
+        sizes = [float(self.work(s, *job)) for job in todo]
         parallel.each(_in_worker, tasks, sizes, self.title, p.workers, p.threads, unit=self.unit)
 
     def prepare(self, s: Study, jobs: Iterable[Args]) -> None:
@@ -249,7 +250,7 @@ class Study:
     def p(self) -> Any:
         """The parameters; inside a step only those that it declares. UndeclaredError for another."""
         call = _RUNNING.get()
-        return self.settings if call is None else _Reads(call)
+        return self.settings if call is None else call
 
     @property
     def grid(self) -> list[Cell]:
@@ -302,10 +303,21 @@ class Study:
 
 @dataclass(frozen=True)
 class _Call:
+    """What runs and what it may ask for; its other attributes are the parameters that it may read."""
+
     step: Step
     args: Args
     settings: Settings
     needed: frozenset[tuple[Step, Args]]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in FREE:
+            return getattr(self.settings, name)
+        if name not in self.step.reads:
+            raise UndeclaredError(
+                f"{self.step!r} reads the parameter {name!r} and does not declare it: @step({name!r}, ...)"
+            )
+        return self.step.value(self.settings, name, self.args)
 
 
 _RUNNING: ContextVar[_Call | None] = ContextVar("running", default=None)
@@ -321,28 +333,6 @@ def _running(call: _Call | None):
         _RUNNING.reset(token)
 
 
-class _Reads:
-    """The parameters that the running step may read."""
-
-    def __init__(self, call: _Call):
-        self._call = call
-
-    def __getattr__(self, name: str) -> Any:
-        call = self._call
-        if name in FREE:
-            return getattr(call.settings, name)
-        if name not in call.step.reads:
-            raise UndeclaredError(
-                f"{call.step!r} reads the parameter {name!r} and does not declare it: @step({name!r}, ...)"
-            )
-        return call.step.value(_Bare(call.settings), name, call.args)
-
-
-@dataclass(frozen=True)
-class _Bare:
-    settings: Settings
-
-
 def remembered(key: Any, make: Callable[[], Any]) -> Any:
     """What `make()` returned the first time, while it is among the last results used in this process."""
     if key not in _MEMORY:
@@ -353,26 +343,14 @@ def remembered(key: Any, make: Callable[[], Any]) -> Any:
     return _MEMORY[key]
 
 
-def _in_worker(step: Step, settings: Settings, root: Path, args: Args) -> None:
-    step(_study(_Equal(settings), root), *args)
-
-
-class _Equal:
-    """Settings that are one key of a cache if their values are the same."""
-
-    def __init__(self, settings: Settings):
-        self.settings, self.text = settings, settings.model_dump_json()
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Equal) and self.text == other.text
+def _in_worker(step: Step, settings: bytes, root: Path, args: Args) -> None:
+    step(_study(settings, root), *args)
 
 
 @lru_cache(maxsize=8)
-def _study(settings: _Equal, root: Path) -> Study:
-    return Study(settings.settings, root)
+def _study(settings: bytes, root: Path) -> Study:
+    """One study for all jobs of a process, which so share its keys."""
+    return Study(pickle.loads(settings), root)
 
 
 def _plain(value: Any) -> Any:
