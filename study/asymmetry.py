@@ -49,18 +49,15 @@ def claim(s: Study) -> dict[str, Any]:
     except ValueError as nothing:  # no family whose own maps gain anything: nothing to be asymmetric about
         return answer(region, [untestable(str(nothing), len(people))])
     known = np.isfinite(differences.estimate.se)
-    excluded = dict(differences.excluded)
+    excluded, parts = dict(differences.excluded), []
     excluded |= {differences.pairs[k]: "its variance cannot be estimated" for k in np.flatnonzero(~known)}
-    parts = []
     if known.any():
         estimate = differences.estimate[known]
         ends = np.transpose(estimate.simultaneous(p.confidence, seed=p.stimulus_seed))
         chance = multipletests(estimate.p(), method="holm")[1]
-        pairs = [pair for pair, is_known in zip(differences.pairs, known, strict=True) if is_known]
-        parts = [
-            part(region, f"{a} to {b}, minus the reverse", estimate[k], tuple(ends[k]), people, chance[k])
-            for k, (a, b) in enumerate(pairs)
-        ]
+        for k, (a, b) in enumerate(np.array(differences.pairs)[known]):
+            label = f"{a} to {b}, minus the reverse"
+            parts.append(part(region, label, estimate[k], tuple(ends[k]), people, chance[k]))
     parts += [untestable(f"{a} to {b}: {reason}", len(people)) for (a, b), reason in excluded.items()]
     return answer(region, parts)
 
@@ -126,15 +123,13 @@ def kept_parts(s: Study, a: str, b: str) -> pd.DataFrame:
     the part, a minus b), low, high. Kept are the most relevant pixels at `percent`.
     """
     cells = [cell for cell in s.grid if cell.family in (a, b)]
-    kept = [
-        masking.select(relevance.scores(s, cell), percent(s), seed=relevance.SEED).numpy() for cell in cells
-    ]
+    maps = [relevance.scores(s, cell) for cell in cells]
+    kept = np.stack([masking.select(each, percent(s), seed=relevance.SEED).numpy() for each in maps])
     sign = np.array([1 / s.p.seeds if cell.family == a else -1 / s.p.seeds for cell in cells])
     where, names = regions(stimuli.explained(s))
     rows = []
     for index, name in enumerate(names):
-        inside = where == index
-        share = np.stack([(mask & inside).sum((1, 2)) / mask.sum((1, 2)) for mask in kept])
+        share = (kept & (where == index)).sum((2, 3)) / kept.sum((2, 3))
         rows.append({"part": name} | mean_row(s, share, stimuli.people(s), "difference", cells, sign))
     return pd.DataFrame(rows)
 
@@ -159,8 +154,7 @@ def part_contributions(s: Study, a: str, b: str) -> pd.DataFrame:
     for target, source in pairs:
         values = performance(p, exchanged_parts(s, target, source).isel(mode=0, percent=0).load())
         for name in parts:
-            at = cells.index(source), cells.index(target)
-            performances[name][at] = values.sel(ranking=name)
+            performances[name][cells.index(source), cells.index(target)] = values.sel(ranking=name)
     rows = []
     for name, values in performances.items():
         try:  # a draw in which nothing gains has no ratio, and the interval is then NaN

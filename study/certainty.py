@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Any
 
 import numpy as np
@@ -71,10 +72,9 @@ def power(s: Study, records: list[dict]) -> pd.DataFrame:
         estimate = Estimate(np.array(0.0), np.array(0.0), np.array(part["variance"]), np.array(part["df"]))
         effect = min(abs(part["estimate"] - bound) for bound in record["bounds"])
         people = round(part["df"][0]) + 1
-        for more in PLANNED_PEOPLE:
-            for seeds in PLANNED_SEEDS:
-                planned = {"people": (people, more * people), "seeds": (s.p.seeds, seeds)}
-                chance = calibration.power(estimate, effect, **planned)
-                row = {"claim": f"{record['id']} {record['title']}", "people": f"{more * people} people"}
-                rows.append(row | {"seeds": seeds, "power": chance})
+        for more, seeds in product(PLANNED_PEOPLE, PLANNED_SEEDS):
+            planned = {"people": (people, more * people), "seeds": (s.p.seeds, seeds)}
+            chance = calibration.power(estimate, effect, **planned)
+            row = {"claim": f"{record['id']} {record['title']}", "people": f"{more * people} people"}
+            rows.append(row | {"seeds": seeds, "power": chance})
     return pd.DataFrame(rows, columns=["claim", "people", "seeds", "power"])

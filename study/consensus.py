@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -38,10 +40,10 @@ def curves(s: Study, cell: Cell) -> xr.Dataset:
     `(ranking, mode, percent, image)`.
     """
     images, labels = stimuli.explained_inputs(s, cell.task)
-    families: dict[str, list[torch.Tensor]] = {}
+    families = defaultdict(list)
     for source in s.grid:
         if source.family != cell.family:
-            families.setdefault(source.family, []).append(pixel_ranks(relevance.scores(s, source)))
+            families[source.family].append(pixel_ranks(relevance.scores(s, source)))
     shared = torch.stack([torch.stack(maps).mean(0) for maps in families.values()]).mean(0)
     scores = {"consensus": shared, "own": relevance.scores(s, cell)}
     scores |= controls(shared, images, stimuli.people(s))
@@ -66,19 +68,16 @@ def pixels_needed(s: Study, reach: float = 0.8) -> pd.DataFrame:
     percent: the smallest share of pixels, interpolated, from which on performance has risen by `reach` of the way from
     no pixels to all; NaN for a family whose performance is no better with all pixels than with none.
     """
-    values = performance(s.p, curves.grid(s)).sel(mode="keep").mean("image")
+    values = performance(s.p, curves.grid(s)).sel(mode="keep").mean("image").sortby("percent")
+    percents, families = values.percent.values, values.family.values
     rows = []
-    for family in dict.fromkeys(values.family.values):
-        of_family = values.isel(model=np.flatnonzero(values.family.values == family)).mean("model")
-        for ranking in SHOWN:
-            curve = of_family.sel(ranking=ranking).sortby("percent")
-            percents, heights = curve.percent.values, curve.values
-            goal = heights[0] + reach * (heights[-1] - heights[0])
-            below = np.flatnonzero(heights < goal)
-            needed = np.nan
-            if heights[-1] > heights[0]:
-                last = below[-1]  # the first point is below the goal
-                share = (goal - heights[last]) / (heights[last + 1] - heights[last])
-                needed = percents[last] + share * (percents[last + 1] - percents[last])
-            rows.append({"family": family, "ranking": ranking, "percent": float(needed)})
+    for family, ranking in product(dict.fromkeys(families), SHOWN):
+        heights = values.sel(ranking=ranking).isel(model=families == family).mean("model").values
+        goal = heights[0] + reach * (heights[-1] - heights[0])
+        needed = np.nan
+        if heights[-1] > heights[0]:
+            last = np.flatnonzero(heights < goal)[-1]  # the first point is below the goal
+            share = (goal - heights[last]) / (heights[last + 1] - heights[last])
+            needed = percents[last] + share * (percents[last + 1] - percents[last])
+        rows.append({"family": family, "ranking": ranking, "percent": float(needed)})
     return pd.DataFrame(rows)

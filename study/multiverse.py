@@ -93,7 +93,19 @@ def robustness(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     share: of the analyses whose verdict is the default analysis's. flips: the choice ("fill: grey") under which it
     holds least often, and flips_share how often it holds there; None where no choice matters.
     """
-    return {name: _robustness(rows) for name, rows in table.groupby("claim")}
+    result = {}
+    for name, rows in table.groupby("claim"):
+        verdict = _default(rows).verdict
+        worst = by_choice(rows).sort_values("share", kind="stable").head(1)
+        flips = None if worst.empty or worst.share.item() == 1 else worst.iloc[0]
+        result[name] = {
+            "analyses": len(rows),
+            "share": float((rows.verdict == verdict).mean()),
+            "verdict": verdict,
+            "flips": None if flips is None else f"{flips.choice}: {flips.value}".replace("_", " "),
+            "flips_share": None if flips is None else float(flips.share),
+        }
+    return result
 
 
 def by_choice(table: pd.DataFrame) -> pd.DataFrame:
@@ -135,19 +147,6 @@ def of_this_study(s: Study) -> stored.Stored | None:
 
 def _default(rows: pd.DataFrame) -> pd.Series:
     return rows[rows.is_default].iloc[0]
-
-
-def _robustness(rows: pd.DataFrame) -> dict[str, Any]:
-    verdict = _default(rows).verdict
-    worst = by_choice(rows).sort_values("share", kind="stable").head(1)
-    flips = None if worst.empty or worst.share.item() == 1 else worst.iloc[0]
-    return {
-        "analyses": len(rows),
-        "share": float((rows.verdict == verdict).mean()),
-        "verdict": verdict,
-        "flips": None if flips is None else f"{flips.choice}: {flips.value}".replace("_", " "),
-        "flips_share": None if flips is None else float(flips.share),
-    }
 
 
 def _combinations(p: Any, names: tuple[str, ...]) -> list[dict[str, str]]:

@@ -24,6 +24,7 @@ class Networks(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="share of hidden units dropped in training")
     pretrainings: dict[str, str] = source(
         {"objects": "procedural:objects", "faces": "procedural:faces"},
+        min_length=1,
         description="label -> 'procedural:objects', 'procedural:faces', 'none', or a folder under `data`",
     )
     pretraining_samples: int = Field(
@@ -148,15 +149,13 @@ def _new(p: Any, classes: int, seed: int) -> vgg.VGG16:
 def _predictions(faces: xr.Dataset, labels: np.ndarray, logits: torch.Tensor) -> xr.Dataset:
     """On `image`: `label`, `prediction`, `probability` of the true class and `correct`; who it is as coordinates."""
     probability = torch.softmax(logits, 1).cpu().numpy()
+    of_true = probability[np.arange(len(labels)), labels]
+    attrs = {"long_name": "probability of the true class", "units": "1"}
     dataset = xr.Dataset(
         {
             "label": ("image", labels, {"long_name": "true class"}),
             "prediction": ("image", probability.argmax(1), {"long_name": "predicted class"}),
-            "probability": (
-                "image",
-                probability[np.arange(len(labels)), labels],
-                {"long_name": "probability of the true class", "units": "1"},
-            ),
+            "probability": ("image", of_true, attrs),
         },
         coords={name: ("image", faces[name].values) for name in ("name", "identity", "gender", "split")},
     )

@@ -86,8 +86,6 @@ class Parameters(
 
     @model_validator(mode="after")
     def _fits_together(self) -> Parameters:
-        if len(self.pretrainings) < 1:
-            raise ValueError("pretrainings: name at least one")
         if self.faces == "procedural" and self.rated_identities > self.identities:
             raise ValueError(
                 f"rated_identities={self.rated_identities}: at most identities={self.identities} can be rated"
@@ -116,7 +114,9 @@ class Parameters(
                 f"data: needed, because {folders[0]!r} is a folder; give DATA=path or --data path"
             )
         if self.ratings_names and not self.ratings:
-            raise ValueError(f"ratings_names={self.ratings_names!r}: names the people of `ratings`; give these too")
+            raise ValueError(
+                f"ratings_names={self.ratings_names!r}: names the people of `ratings`; give these too"
+            )
         if self.faces != "procedural" and self.gender_table is None and "gender" in self.tasks:
             raise ValueError("gender_table: needed for the gender task on photographs")
         return self

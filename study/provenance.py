@@ -28,13 +28,8 @@ PACKAGES = (
     "altair",
 )
 # How results are made, kept and asked for, which changes none of them: editing these recomputes nothing.
-APART = frozenset(
-    {"study"}
-    | {
-        f"study.{name}"
-        for name in ("steps", "store", "provenance", "parallel", "memory", "settings", "parameters")
-    }
-)
+MACHINERY = ("steps", "store", "provenance", "parallel", "memory", "settings", "parameters")
+APART = frozenset({"study", *(f"study.{name}" for name in MACHINERY)})
 OURS = ("analysis", "faces", "study", "report")
 
 
@@ -63,20 +58,13 @@ def code(*modules: str, apart: frozenset[str] = APART) -> str:
 @cache
 def _module(name: str) -> tuple[str, list[str]] | None:
     """Hash of a module's code and the modules of ours it imports; None if there is no such module."""
-    path = _source(name)
+    path = ROOT.joinpath(*name.split("."))
+    path = next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
     if path is None:
         return None
     tree = _without_words(ast.parse(path.read_text()))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     return digest(ast.dump(tree)), imports(tree, package)
-
-
-def _source(name: str) -> Path | None:
-    path = ROOT.joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
 
 
 def imports(tree: ast.AST, package: str) -> list[str]:
@@ -94,19 +82,16 @@ def imports(tree: ast.AST, package: str) -> list[str]:
 
 
 def _without_words(tree: ast.Module) -> ast.Module:
+    def is_settings(node: ast.stmt) -> bool:
+        return isinstance(node, ast.ClassDef) and "Settings" in map(ast.unparse, node.bases)
+
+    tree.body = [node for node in tree.body if not is_settings(node)]
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module):
-            settings = [
-                n for n in body if isinstance(n, ast.ClassDef) and "Settings" in map(ast.unparse, n.bases)
-            ]
-            body = node.body = [n for n in body if n not in settings]
         if (
             isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-            and body
             and ast.get_docstring(node) is not None
         ):
-            node.body = body[1:]
+            node.body = node.body[1:]
     return tree
 
 
@@ -115,13 +100,13 @@ def commit() -> str:
     """The git commit of the project, with '+' if tracked files differ from it; 'unknown' outside git."""
 
     def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.check_output(
+            ["git", *words], cwd=ROOT, stderr=subprocess.DEVNULL, text=True
+        ).strip()
 
     try:
-        dirty = git("status", "--porcelain", "--untracked-files=no").strip()
-        return git("rev-parse", "HEAD").strip() + ("+" if dirty else "")
+        dirty = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

@@ -154,10 +154,9 @@ def rated_names(p: Any) -> list[str] | None:
 
 
 def _procedural(p: Any) -> xr.Dataset:
-    trained = drawn.make_faces(p.identities, p.views, p.image_size, p.stimulus_seed)
-    others = drawn.make_faces(
-        p.gender_people, p.gender_views, p.image_size, p.stimulus_seed, first_identity=p.identities
-    )
+    how = p.image_size, p.stimulus_seed
+    trained = drawn.make_faces(p.identities, p.views, *how)
+    others = drawn.make_faces(p.gender_people, p.gender_views, *how, first_identity=p.identities)
     groups = ["identity"] * trained.sizes["image"] + ["gender"] * others.sizes["image"]
     return xr.concat([trained, others], "image").assign_coords(group=("image", groups))
 
@@ -173,11 +172,9 @@ def _photographs(p: Any) -> xr.Dataset:
         raise ParameterError(
             f"minimum_images={p.minimum_images}: only {len(trained)} people in {p.faces!r} have that many images"
         )
-    rated = set(rated_names(p) or ()) - trained
-    group = [
-        "identity" if name in trained else "rated" if name in rated else "gender"
-        for name in dataset.identity.values
-    ]
+    names = dataset.identity.values
+    group = np.where(np.isin(names, rated_names(p) or []), "rated", "gender")
+    group = np.where(np.isin(names, list(trained)), "identity", group)
     return dataset.assign_coords(group=("image", group))
 
 
@@ -188,12 +185,10 @@ def _split(dataset: xr.Dataset, p: Any) -> xr.Dataset:
     trained = dataset.group.values == "identity"
     split[trained] = _split_within(dataset.identity.values[trained], shares, rng)
     others = dataset.group.values == "gender"
-    table = pd.DataFrame(
-        {"identity": dataset.identity.values[others], "gender": dataset.gender.values[others]}
-    )
-    table = table.drop_duplicates("identity")
-    by_person = dict(zip(table.identity, _split_within(table.gender.to_numpy(), shares, rng), strict=True))
-    split[others] = [by_person[name] for name in dataset.identity.values[others]]
+    gender = pd.Series(dataset.gender.values[others], dataset.identity.values[others])
+    person = gender[~gender.index.duplicated()]
+    by_person = pd.Series(_split_within(person.to_numpy(), shares, rng), person.index)
+    split[others] = by_person[gender.index]
     return dataset.assign_coords(split=("image", split))
 
 

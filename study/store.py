@@ -57,18 +57,6 @@ class Store:
         """Whether a result is there."""
         return (self.root / kind / key).is_dir()
 
-    def verify(self) -> list[str]:
-        """Read every result whole; the paths of those whose content is not what was written."""
-        bad = []
-        for record in sorted(self.root.glob(f"*/*/{PROVENANCE}")):
-            folder = record.parent
-            files = json.loads(record.read_text())["files"]
-            if any(
-                not (folder / name).is_file() or _blake2(folder / name) != h for name, (_, h) in files.items()
-            ):
-                bad.append(str(folder))
-        return bad
-
     def _write(
         self, final: Path, make: Callable[[Path], None], record: Callable[[], Mapping[str, Any]]
     ) -> None:

@@ -120,11 +120,12 @@ def convert_vgg_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises WeightsError when tensors are missing or unknown.
     """
     names = {f"{name}.{kind}": f"{new}.{kind}" for name, new in _layers() for kind in ("weight", "bias")}
-    missing, unknown = sorted(names.keys() - state.keys()), sorted(state.keys() - names.keys())
+    missing, unknown = (
+        ", ".join(sorted(x)) for x in (names.keys() - state.keys(), state.keys() - names.keys())
+    )
     if missing or unknown:
         raise WeightsError(
-            f"not VGG-Face: tensors missing: {', '.join(missing) or 'none'}; "
-            f"unknown: {', '.join(unknown) or 'none'}"
+            f"not VGG-Face: tensors missing: {missing or 'none'}; unknown: {unknown or 'none'}"
         )
     converted = {new: state[name].float() for name, new in names.items()}
     # Some conversions keep fc6 as the 7 x 7 convolution it is in Caffe.
@@ -161,9 +162,9 @@ def load(path: str | Path) -> VGG16:
 
 def _layers() -> list[tuple[str, str]]:
     """VGG-Face's layer names with torchvision's."""
-    convolutions = ["1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_2", "4_3", "5_1", "5_2", "5_3"]
-    positions = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-    pairs = [(f"conv{c}", f"features.{p}") for c, p in zip(convolutions, positions, strict=True)]
+    convolutions = {"1_1": 0, "1_2": 2, "2_1": 5, "2_2": 7, "3_1": 10, "3_2": 12, "3_3": 14}
+    convolutions |= {"4_1": 17, "4_2": 19, "4_3": 21, "5_1": 24, "5_2": 26, "5_3": 28}
+    pairs = [(f"conv{name}", f"features.{position}") for name, position in convolutions.items()]
     return [*pairs, ("fc6", "classifier.0"), ("fc7", "classifier.3"), ("fc8", "classifier.6")]
 
 

@@ -45,12 +45,9 @@ def test_failure_leaves_nothing(tmp_path):
 def test_missing_and_truncated_files_are_named(tmp_path):
     path = put(tmp_path)
     chunk = path / "result.zarr" / "a" / "0"
-    content = chunk.read_bytes()
-    chunk.write_bytes(content[:-1])
+    chunk.write_bytes(chunk.read_bytes()[:-1])
     with pytest.raises(StoreError, match="missing or damaged; delete the folder"):
         put(tmp_path)
-    chunk.write_bytes(bytes([content[0] ^ 1]) + content[1:])  # right size, wrong content
-    assert Store(tmp_path).verify() == [str(path)]
     chunk.unlink()
     with pytest.raises(StoreError, match="missing or damaged"):
         put(tmp_path)
