@@ -11,6 +11,7 @@ import html
 import io
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,6 +48,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", _load_scripts)
     app.connect("html-page-context", _add_buttons, priority=900)  # after the theme has made its own
     app.connect("build-finished", _mend_pages)
+    app.connect("autodoc-process-docstring", _as_napoleon_reads, priority=400)  # before napoleon does
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -177,6 +179,25 @@ def _display_math(writer: Any, node: nodes.math_block) -> None:
         writer.body.append(f'<span class="eqno">({node["number"]})</span>')
     writer.body.append("</div>\n")
     raise nodes.SkipNode
+
+
+# ------------------------------------------------------------ docstrings
+
+
+def _as_napoleon_reads(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Our docstrings list arguments as `name: meaning` without a heading, and indent formulas; composites have none."""
+    if isinstance(thing, dict):
+        told = {
+            key: (f"{r.kind} ({r.position}) `{r.rule}`" for r in table.rows) for key, table in thing.items()
+        }
+        lines[:] = [f"- `{key}`: {', '.join(rows)}" for key, rows in told.items()]
+    paragraphs = "\n".join(lines).replace("|", "\\|").split("\n\n")
+    for index, text in enumerate(paragraphs):
+        if re.match(r"[a-z]\w*(, [a-z]\w*)*: ", text):
+            paragraphs[index] = "Args:\n" + textwrap.indent(text, "    ")
+        elif re.match(r" +\w+ += ", text):
+            paragraphs[index] = "::\n\n" + text
+    lines[:] = "\n\n".join(paragraphs).splitlines()
 
 
 # ------------------------------------------------------------ scripts

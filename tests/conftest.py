@@ -35,15 +35,22 @@ def write(parameters, folder):
 """
 
 
-def pytest_collection_modifyitems(items):
-    """With several workers (`--dist loadgroup`) a file's tests share one, and so its fixtures, unless they say else.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With several workers (-n), tests of one file share a worker, and so their fixtures.
 
-    A test that builds a project of its own takes long and shares nothing.
+    Tests of one page share a visit of the page, and those that build a project of their own share nothing.
     """
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            group = item.nodeid if "project" in item.fixturenames else item.path.name
-            item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            if file.endswith("test_pages.py"):
+                return nodeid.partition("[")[2].rstrip("]").partition("-")[0] or file
+            return nodeid if file.endswith("test_book.py") else file
+
+    return ByFile(config, log)
 
 
 class Project:

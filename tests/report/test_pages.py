@@ -78,10 +78,7 @@ PICTURES = """return [Array.from(document.querySelectorAll('.chart'), e => e.off
     Array.from(document.querySelectorAll('img.chart-static'), e => e.offsetHeight && e.naturalWidth)]"""
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(page, marks=pytest.mark.xdist_group(f"page {page}")) for page in PAGES],
-)
+@pytest.fixture(scope="module", params=PAGES)
 def visit(request, browser, smoke_book):
     """What a browser meets on a page in light mode, printed, in dark mode, and on a phone; opened once in each."""
     path, seen = smoke_book / f"{request.param}.html", {}
