@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from zennit import composites, rules
+
+from benchmarks import peers
 
 BOX = {"low": (-4.0, -5.0, -3.0), "high": (4.0, 3.5, 5.0)}
 
@@ -86,36 +87,11 @@ def merged(network: nn.Module) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def zennit_composite(name: str, dtype: torch.dtype = torch.float64):
-    """zennit's composite of that name."""
-    box = {key: torch.tensor(value, dtype=dtype)[:, None, None] for key, value in BOX.items()}
-    match name:
-        case "epsilon":
-            from zennit.types import Linear
-
-            table = [*composites.layer_map_base(), (Linear, rules.Epsilon())]
-            return composites.LayerMapComposite(table)
-        case "epsilon_plus":
-            return composites.EpsilonPlus()
-        case "epsilon_plus_flat":
-            return composites.EpsilonPlusFlat()
-        case "epsilon_alpha2_beta1":
-            return composites.EpsilonAlpha2Beta1()
-        case "epsilon_alpha2_beta1_flat":
-            return composites.EpsilonAlpha2Beta1Flat()
-        case "epsilon_gamma_box":
-            return composites.EpsilonGammaBox(box["low"][None], box["high"][None])
+def zennit_map(network: nn.Module, images: Tensor, targets: Tensor, name: str) -> Tensor:
+    """zennit's relevance under its composite of that name, started with the target's logit."""
+    composite = peers.zennit_composite(name, BOX, images.dtype)
+    return peers.zennit_map(merged(network), images, targets, composite)
 
 
-def zennit_map(network: nn.Module, images: Tensor, targets: Tensor, composite) -> Tensor:
-    """zennit's relevance, started with the target's logit."""
-    images = images.clone().requires_grad_()
-    with composite.context(merged(network)) as hooked:
-        logits = hooked(images)
-        start = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0) * logits.detach()
-        (relevance,) = torch.autograd.grad(logits, images, start)
-    return relevance
-
-
-def own_bounds(name: str) -> dict:
+def bounds(name: str) -> dict:
     return BOX if name == "epsilon_gamma_box" else {}

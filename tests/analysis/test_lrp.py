@@ -5,7 +5,7 @@ import threading
 
 import pytest
 import torch
-from lrp_networks import own_bounds, random_network
+from lrp_networks import bounds, random_network
 from torch import nn
 from torchvision.models import VGG
 
@@ -64,19 +64,19 @@ def close(a, b, tolerance=1e-12):
 def test_several_targets_equal_one_at_a_time(name):
     model, x = network(), images(5)
     targets = torch.tensor([[0, 1, 3], [1, 1, 2], [3, 2, 0], [2, 0, 1], [0, 0, 0]])
-    together = relevance(model, x, targets, name, **own_bounds(name))
+    together = relevance(model, x, targets, name, **bounds(name))
     assert together.shape == (5, 3, 3, 16, 16)
     for i in range(3):
-        assert close(together[:, i], relevance(model, x, targets[:, i], name, **own_bounds(name)))
+        assert close(together[:, i], relevance(model, x, targets[:, i], name, **bounds(name)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_equals_its_images_one_by_one(name, monkeypatch):
     monkeypatch.setattr("analysis.lrp.engine.CPU_ACTIVATIONS", 2 * 6 * 16 * 16)
     model, x, targets = network(), images(19), torch.arange(19) % 4
-    together = LRP(model, name, **own_bounds(name)).explain(x, targets)
+    together = LRP(model, name, **bounds(name)).explain(x, targets)
     for i in range(19):
-        alone = LRP(model, name, **own_bounds(name)).explain(x[i : i + 1], targets[i : i + 1])
+        alone = LRP(model, name, **bounds(name)).explain(x[i : i + 1], targets[i : i + 1])
         for field in ("relevance", "logits", "start", "pixels", "biases"):
             assert torch.allclose(
                 getattr(together, field)[i], getattr(alone, field)[0], rtol=1e-9, atol=1e-12
@@ -109,11 +109,11 @@ def test_heads_share_a_trunk(name, cut):
             parameter.normal_(generator=torch.Generator().manual_seed(2))
     x, targets = images(3), [torch.tensor([[0, 1], [2, 3], [1, 0]]), torch.tensor([[3, 2], [1, 1], [0, 2]])]
     trunk, heads = models[0][:cut], [model[cut:] for model in models]
-    bounds = own_bounds(name)
-    shared = LRP(trunk, name, heads=heads, **bounds)
+    box = bounds(name)
+    shared = LRP(trunk, name, heads=heads, **box)
     each, mean = shared.explain(x, targets), shared.explain(x, targets, mean=True)
     assert each.relevance.shape == (3, 2, 2, 3, 16, 16)
-    alone = [LRP(m, name, **bounds).explain(x, t) for m, t in zip(models, targets, strict=True)]
+    alone = [LRP(m, name, **box).explain(x, t) for m, t in zip(models, targets, strict=True)]
     for head in range(2):
         for field in ("relevance", "start", "pixels", "biases"):
             assert close(getattr(each, field)[:, head], getattr(alone[head], field), 1e-10)
@@ -154,7 +154,7 @@ def test_books_balance(name):
     """What the stabilisers take is checked against the rules' equations in test_lrp_agreement."""
     for seed in range(25):
         model, x = random_network(seed)
-        found = LRP(model, name, **own_bounds(name)).explain(x, TARGETS)
+        found = LRP(model, name, **bounds(name)).explain(x, TARGETS)
         assert close(found.pixels, found.relevance.sum((1, 2, 3)))
         assert close(found.pixels + found.biases + found.epsilon, found.start)
         assert close(sum(found.biases_by_layer.values(), torch.zeros(2)), found.biases)
@@ -175,7 +175,7 @@ def test_epsilon_share_is_what_the_stabilisers_take():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_conserves_exactly_without_biases(name):
-    found = LRP(network(bias=False), name, **own_bounds(name)).explain(images(), TARGETS)
+    found = LRP(network(bias=False), name, **bounds(name)).explain(images(), TARGETS)
     assert (found.biases == 0).all()
     assert torch.allclose(found.pixels, found.start, rtol=1e-4)
 
@@ -320,7 +320,7 @@ def test_the_model_is_never_touched():
     x = images(dtype=torch.float32)
     x_before = x.clone()
     for name in NAMES:
-        relevance(model, x, TARGETS, name, **own_bounds(name))
+        relevance(model, x, TARGETS, name, **bounds(name))
     relevance(model, x, TARGETS, mixed=True)
     assert torch.equal(x, x_before)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -379,8 +379,8 @@ def test_mixed_precision_is_close_and_bfloat16_throughout_refused():
     model, x = network(dtype=torch.float32), images(8, torch.float32)
     targets = torch.arange(8) % 4
     for name in NAMES:
-        full = relevance(model, x, targets, name, **own_bounds(name))
-        mixed = relevance(model, x, targets, name, mixed=True, **own_bounds(name))
+        full = relevance(model, x, targets, name, **bounds(name))
+        mixed = relevance(model, x, targets, name, mixed=True, **bounds(name))
         assert mixed.dtype == torch.float32
         pair = torch.stack([full.flatten(), mixed.flatten()])
         assert torch.corrcoef(pair)[0, 1] > 0.999
@@ -394,8 +394,8 @@ def test_accurate_maps_are_the_same_in_contiguous_layout():
     for seed in range(60):
         model, x = random_network(seed)
         for name in NAMES:
-            fast = LRP(model, name, **own_bounds(name)).explain(x, TARGETS)
-            accurate = LRP(model, name, accurate=True, **own_bounds(name)).explain(x, TARGETS)
+            fast = LRP(model, name, **bounds(name)).explain(x, TARGETS)
+            accurate = LRP(model, name, accurate=True, **bounds(name)).explain(x, TARGETS)
             largest = fast.relevance.abs().max()
             assert (accurate.relevance - fast.relevance).abs().max() <= 1e-8 * largest, f"seed {seed}"
             assert torch.allclose(accurate.biases, fast.biases)

@@ -4,22 +4,28 @@ import copy
 
 import pytest
 import torch
-from captum.attr import LRP as CaptumLRP
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
-from lrp_networks import own_bounds, random_network, zennit_composite, zennit_map
+from lrp_networks import bounds, random_network, zennit_map
 from torch import nn
 
-from analysis.lrp import LRP, AlphaBeta, Composite, Epsilon, Flat, Gamma, Row, WSquare, ZBox, ZPlus, relevance
+from analysis.lrp import (
+    COMPOSITES,
+    LRP,
+    AlphaBeta,
+    Composite,
+    Epsilon,
+    Flat,
+    Gamma,
+    Row,
+    WSquare,
+    ZBox,
+    ZPlus,
+    relevance,
+)
+from benchmarks import peers
 from study.vgg import vgg16
 
-NAMES = (
-    "epsilon",
-    "epsilon_plus",
-    "epsilon_plus_flat",
-    "epsilon_alpha2_beta1",
-    "epsilon_alpha2_beta1_flat",
-    "epsilon_gamma_box",
-)
+NAMES = (*COMPOSITES, "epsilon_gamma_box")
 TARGETS = torch.tensor([1, 3])
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,8 +35,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_agrees_with_zennit_on_random_networks(name):
     for seed in range(60):
         network, images = random_network(seed)
-        expected = zennit_map(network, images, TARGETS, zennit_composite(name))
-        found = relevance(network, images, TARGETS, name, **own_bounds(name))
+        expected = zennit_map(network, images, TARGETS, name)
+        found = relevance(network, images, TARGETS, name, **bounds(name))
         assert expected.abs().max() > 0
         assert (found - expected).abs().max() <= 1e-8 * expected.abs().max(), f"seed {seed}"
 
@@ -41,8 +47,8 @@ def test_agrees_with_zennit_on_random_networks(name):
 def test_agrees_with_zennit_on_vgg16_at_224_pixels(name):
     model, images = _biased_vgg16(224)
     model, images = model.double(), images.double()
-    expected = zennit_map(model, images, TARGETS[:1], zennit_composite(name))
-    found = relevance(model, images, TARGETS[:1], name, **own_bounds(name))
+    expected = zennit_map(model, images, TARGETS[:1], name)
+    found = relevance(model, images, TARGETS[:1], name, **bounds(name))
     assert (found - expected).abs().max() <= 1e-8 * expected.abs().max()
 
 
@@ -54,24 +60,16 @@ def test_epsilon_agrees_with_captum_on_vgg16_at_224_pixels():
     model, images = model.double(), images.double()
     table = Composite("epsilon", (Row("any", "any", Epsilon(1e-9)),))
     found = relevance(model, images, TARGETS[:1], table)
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.rule = EpsilonRule(1e-9)
-        elif isinstance(layer, nn.MaxPool2d):
-            layer.rule = EpsilonRule(1e-15)
-    expected = CaptumLRP(model).attribute(images.requires_grad_(), target=TARGETS[:1]).detach()
+    rules = dict.fromkeys((nn.Conv2d, nn.Linear), lambda: EpsilonRule(1e-9))
+    rules[nn.MaxPool2d] = lambda: EpsilonRule(1e-15)
+    expected = peers.captum_map(model, images, TARGETS[:1], rules)
     assert (found - expected).abs().max() <= 1e-8 * expected.abs().max()
 
 
 def _biased_vgg16(size: int, seed: int = 0) -> tuple[nn.Module, torch.Tensor]:
     """A VGG-16 of full width with biases that are not 0, as fresh ones have, and one image."""
-    model = vgg16(5, hidden=64, size=size, seed=seed).eval()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.bias.normal_(0.0, 0.05, generator=generator)
-    return model, torch.randn(1, 3, size, size, generator=generator)
+    model = peers.with_biases(vgg16(5, hidden=64, size=size, seed=seed).eval(), seed)
+    return model, torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,10 +78,10 @@ def test_float32_is_as_accurate_as_zennit(name):
     ratios = []
     for seed in range(60):
         network, images = random_network(seed)
-        exact = zennit_map(network, images, TARGETS, zennit_composite(name))
+        exact = zennit_map(network, images, TARGETS, name)
         network, images = network.float(), images.float()
-        own = relevance(network, images, TARGETS, name, **own_bounds(name))
-        other = zennit_map(network, images, TARGETS, zennit_composite(name, torch.float32))
+        own = relevance(network, images, TARGETS, name, **bounds(name))
+        other = zennit_map(network, images, TARGETS, name)
         ratios.append((own - exact).norm() / (other - exact).norm())
     assert torch.stack(ratios).log().mean().exp() <= 1.1
 
@@ -107,14 +105,12 @@ def test_float32_is_as_accurate_as_zennit_on_vgg16(name, layout):
     ratios = []
     for seed in range(8):
         model, images = _biased_vgg16(64, seed)
-        exact = relevance(
-            copy.deepcopy(model).double(), images.double(), TARGETS[:1], name, **own_bounds(name)
-        )
-        engine = LRP(model, name, accurate=accurate, **own_bounds(name))
+        exact = relevance(copy.deepcopy(model).double(), images.double(), TARGETS[:1], name, **bounds(name))
+        engine = LRP(model, name, accurate=accurate, **bounds(name))
         own = engine.explain(images, TARGETS[:1]).relevance
         model.features.to(memory_format=layout)
         images = images.contiguous(memory_format=layout)
-        other = zennit_map(model, images, TARGETS[:1], zennit_composite(name, torch.float32))
+        other = zennit_map(model, images, TARGETS[:1], name)
         ratios.append((own - exact).norm() / (other - exact).norm())
     assert torch.stack(ratios).log().mean().exp() <= 1.2
 
@@ -165,11 +161,8 @@ class _Flattening(nn.Module):
 
 
 def _captum(network, images, rule):
-    for layer in network:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.rule = rule()
-    maps = CaptumLRP(_Flattening(network)).attribute(images.clone().requires_grad_(), target=TARGETS)
-    return maps.detach()
+    rules = dict.fromkeys((nn.Conv2d, nn.Linear), rule)
+    return peers.captum_map(_Flattening(network), images, TARGETS, rules)
 
 
 def _without_inplace(network):
