@@ -16,7 +16,7 @@ def environment(project: dict) -> str:
     ]
     conda, pip = [f"python{project['requires-python']}", "pip"], []
     for requirement in sorted(wanted):
-        name, limits = re.fullmatch(r"([\w.-]+)(.*)", requirement).groups()
+        name, limits = re.fullmatch(r"([\w.-]+)(?:\[.*\])?(.*)", requirement).groups()
         if name in NOT_ON_CONDA_FORGE:
             pip.append(requirement)
         else:
