@@ -49,8 +49,8 @@ class Stored:
     canary: dict[str, Any]
 
     def outdated(self, s: Study) -> list[str]:
-        """What its canaries say that is no longer so; empty while the result is current."""
-        return canaries.disagreements(s, self.canary)
+        """What its canaries no longer give, in words; empty while the result is current."""
+        return canaries.disagreements(self.canary, canaries.of_experiment(s, self.name))
 
     def note(self, s: Study) -> str:
         """Where the result comes from, in words."""

@@ -1,5 +1,7 @@
 """Stored results come back as they were kept, and say what made them."""
 
+import json
+
 import pandas as pd
 import pytest
 from tiny_study import tiny_study
@@ -8,15 +10,14 @@ from study import stored, truth
 
 
 @pytest.fixture
-def keep(tmp_path, monkeypatch):
+def keep(tiny, tmp_path, monkeypatch):
     """Stores tables as if the experiment "truth" had made them."""
     monkeypatch.setattr(stored, "FOLDER", tmp_path / "stored")
-    s = tiny_study(tmp_path / "store")
 
     def kept(**tables):
         monkeypatch.setattr(truth, "tables", lambda _: tables)
-        stored.store(s, "truth")
-        return s
+        stored.store(tiny, "truth")
+        return tiny
 
     return kept
 
@@ -28,6 +29,18 @@ def test_a_stored_result_comes_back_with_its_manifest(keep):
     pd.testing.assert_frame_equal(kept.tables["scores"], rows, rtol=1e-5)
     assert kept.manifest["parameters"]["seeds"] == 2 and "profile" not in kept.manifest["parameters"]
     assert "profile 'smoke', made in 0 min" in kept.note(s)
+
+
+def test_a_result_is_current_while_its_canaries_agree(keep):
+    s = keep(scores=pd.DataFrame({"x": [1]}))
+    assert not stored.recall("truth").outdated(s)
+    assert "has changed since" not in stored.recall("truth").note(s)
+    path = stored.FOLDER / "truth" / stored.CANARY
+    kept = json.loads(path.read_text())
+    kept["masks"]["count"][0] += 1
+    path.write_text(json.dumps(kept))
+    assert stored.recall("truth").outdated(s) == ["masks: count [0] was 1 and is 0; it must be equal"]
+    assert stored.recall("truth").note(s).endswith("; code that decides its numbers has changed since")
 
 
 def test_keeping_again_replaces(keep):
