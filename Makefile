@@ -1,4 +1,4 @@
-# make book | pdf | test | bench | lint | lock | clean | help
+# make book | pdf | test | test-book | bench | lint | lock | clean | help
 # Everything runs in .venv, which is made on first use. PYTHON=... chooses another interpreter.
 
 PROFILE ?= demo
@@ -8,11 +8,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 RUN := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: help book pdf test bench lint lock clean
+.PHONY: help book pdf test test-book bench lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 	@echo "  Variables:    PROFILE (smoke, demo, lfw), DATA (your image folders), PYTHON"
 
 book: $(STAMP) ## the paper with PROFILE, into _build/PROFILE/html/index.html
@@ -21,8 +21,14 @@ book: $(STAMP) ## the paper with PROFILE, into _build/PROFILE/html/index.html
 pdf: $(STAMP) ## the same, and its PDF, which the book has anyway where Chromium is installed
 	@$(RUN) -m report pdf --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
-test: $(STAMP) ## all tests, those in a browser too where Chromium is installed
-	@$(RUN) -m pytest
+# Small networks gain nothing from more threads; a worker takes 1 GB of memory.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4
+
+test: $(STAMP) ## all tests that need no browser and build no book, on all cores
+	@$(PYTEST) -m "not book"
+
+test-book: $(STAMP) ## the others; those in a browser where Chromium is installed
+	@$(PYTEST) -m book
 
 bench: $(STAMP) ## speed and accuracy beside other libraries, into _build/bench
 	@$(RUN) -m benchmarks
