@@ -62,7 +62,7 @@ def each(
     )
     run = _run_here if workers == 1 or len(jobs) == 1 else _run_pool
     run([(step, job, size) for job, size in zip(jobs, sizes, strict=True)], bar, workers, threads)
-    bar.n = bar.total
+    bar.update(bar.total - bar.n)  # what workers told last may not have arrived
     bar.close()
 
 
