@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from report.records import read_json, write_json
+from report.records import write_json
 from study import multiverse, networks, relevance, stimuli, store
 from study.parameters import Parameters
 from study.steps import Study
@@ -22,17 +22,9 @@ def write(parameters: Parameters, folder: Path) -> dict[str, Any]:
     relevance.export(s, folder / "relevance.zarr")
     weights = {}
     for cell in s.grid:
-        before = networks.pretrained, (cell.pretraining, cell.run)
-        for name, (step, of) in {
-            f"{cell.pretraining}, run {cell.run}": before,
-            cell.name: (networks.finetuned, (cell,)),
-        }.items():
-            record = read_json(s.store.root / step.kind / step.key(s, *of) / store.PROVENANCE)
-            weights[name] = record["files"][networks.WEIGHTS][1]
-    images = {
-        name: stimuli.pretraining_set(s, name)
-        for name, source in s.p.pretrainings.items()
-        if source != "none"
-    }
-    images["study"] = stimuli.faces(s)
+        before = networks.pretrained.files(s, cell.pretraining, cell.run)
+        weights[f"{cell.pretraining}, run {cell.run}"] = before[networks.WEIGHTS]
+        weights[cell.name] = networks.finetuned.files(s, cell)[networks.WEIGHTS]
+    labels = [name for name, source in s.p.pretrainings.items() if source != "none"]
+    images = {name: stimuli.pretraining_set(s, name) for name in labels} | {"study": stimuli.faces(s)}
     return {"weights": weights, "images": {name: store.content_digest(data) for name, data in images.items()}}
