@@ -60,7 +60,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Composite:
-    """A named table of rows; the first row that serves a layer gives its rule."""
+    """A named table of rows: `Composite("mine", (Row("linear", "any", Epsilon()), Row("any", "any", ZPlus())))`.
+
+    The first row that serves a layer gives its rule. Average pooling takes `Epsilon` or `Pass` only.
+    """
 
     name: str
     rows: tuple[Row, ...]

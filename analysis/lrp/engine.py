@@ -114,9 +114,9 @@ class LRP:
         self.unchecked = model if heads is None and not isinstance(model, nn.Sequential) else None
 
     def explain(self, images: Tensor, targets, *, mean: bool = False) -> Explanation:
-        """Maps of `images (N, C, H, W)` and their balance, in batches: beside the results, memory does not
-        grow with N.
+        """Maps of `images (N, C, H, W)` and their balance; beside the results, memory does not grow with N.
 
+        images: in the network's dtype and on its device.
         targets: class indices `(N,)` or `(N, T)`, or floating-point weights over outputs `(N, K)` or
             `(N, T, K)`; with heads a sequence of such, one per head.
         mean: with heads, the mean over heads for one pass down the trunk.
@@ -167,9 +167,11 @@ class LRP:
     ) -> int:
         """Explains batch after batch and hands each to `write(first image's number, explanation)`.
 
-        Writing runs in a thread of its own beside the next batch's computation; at most one batch waits, so
-        memory is that of two batches however many there are. An error in `write` is raised here. Returns the
-        number of images.
+        batches: pairs of images and targets as for `explain`, as is `mean`.
+        write: runs in a thread of its own beside the next batch's computation; at most one batch waits, so
+            memory is that of two batches however many there are. An error in it is raised here.
+
+        Returns the number of images.
         """
         done, pending = 0, None
         with ThreadPoolExecutor(max_workers=1) as writer:

@@ -130,26 +130,21 @@ class Weighted(Step):
         super().__init__(layer, takes_relevance, returns_relevance=not sources <= set(VARYING))
 
     def up(self, x: Tensor) -> tuple[Tensor, Down]:
-        z = self.map(x, self.weight, self.bias)
+        a = self.map(x, self.weight, self.bias)
         if self.closed:
-            z.relu_()
-        if self.from_losses:
-            losses = self.gates[1].denominator(x, z)
-            denominators = [z - losses, losses]  # epsilon's sign turns with it
-        else:
-            denominators = [None if gate.is_output else gate.denominator(x, z) for gate in self.gates]
-        if self.relu and not self.closed:
-            z.relu_()
-        a, above, winners = z, z.shape, None
+            a.relu_()
+        above, winners = a.shape, None
         if self.pool:
             a, winners = self.pool(a)
-            places = self.pool.places(winners, above)
-            denominators = [d if d is None else self.pool.take(d.expand(above), places) for d in denominators]
+        if self.from_losses:
+            losses = self.gates[1].denominator(x, a)
+            denominators = [a - losses, losses]  # epsilon's sign turns with it
+        else:
+            denominators = [gate.denominator(x, a) for gate in self.gates]
+        if self.relu and not self.closed:
+            a.relu_()
         numerator = a.new_ones(()) if self.takes_relevance else a
-        gates = [
-            _ratio(numerator, gate.denominator(x, a) if d is None else d, gate.dtype)
-            for gate, d in zip(self.gates, denominators, strict=True)
-        ]
+        gates = [_ratio(numerator, d, gate.dtype) for gate, d in zip(self.gates, denominators, strict=True)]
         x_kept = x if self.keeps_input else None
         return a, partial(self.down, gates=gates, winners=winners, above=above, below=x.shape, x=x_kept)
 
@@ -188,10 +183,10 @@ class Gate:
         # The part that distributes x by the weights themselves is the layer's output, computed anyway.
         self.from_output = self.parts[0].weight is unchanged
         surplus = bias if self.from_output and not biases else None
-        # Whether the denominator is the layer's output and epsilon: then it can wait until after the pooling.
-        self.is_output = self.closed and self.from_output and surplus is None and len(self.parts) == 1
-        is_known = counted is bias or self.outputs == "all"
-        self.sign = 1 if self.is_output else term.sign if is_known else 0
+        if self.closed and self.from_output and surplus is None and len(self.parts) == 1:
+            self.sign = 1  # of outputs, which are only read where they are positive
+        else:
+            self.sign = term.sign if counted is bias or self.outputs == "all" else 0
         others = self.parts[1:] if self.from_output else self.parts
         self.fixed = [(p.source, p.weight(weight) * p.sign) for p in others if p.source not in VARYING]
         varying = [p for p in others if p.source in VARYING]
@@ -245,20 +240,14 @@ class Gate:
 
 
 def steps_of(layers: list[Layer], takes_relevance: bool, keep: Sequence[str] = ()) -> list[Step]:
-    """The steps of layers with their rules. `takes_relevance`: the message from above is R.
-
-    Weighted layers take the ReLU and max-pooling after them along, but not across a layer to `keep`.
-    """
-    groups: list[list[Layer]] = [[]]
-    for layer in layers:
-        kinds = tuple(other.kind for other in (*groups[-1], layer))
-        if kinds in FUSED and not isinstance(groups[-1][0].rule, Pass) and groups[-1][-1].name not in keep:
-            groups[-1].append(layer)
-        else:
-            groups.append([layer])
+    """The steps of layers with their rules. `takes_relevance`: the message from above is R."""
     steps: list[Step] = []
-    takes = takes_relevance
-    for layer, *fused in reversed(groups[1:]):
+    takes, end = takes_relevance, len(layers)
+    while end:
+        sizes = (size for size in (3, 2) if size <= end and _fused(layers[end - size : end], takes, keep))
+        start = end - next(sizes, 1)
+        layer, *fused = layers[start:end]
+        end = start
         last = (layer, *fused)[-1]
         if last.name in keep:
             steps.append(Keep(last, takes, takes))
@@ -279,6 +268,19 @@ def steps_of(layers: list[Layer], takes_relevance: bool, keep: Sequence[str] = (
         steps.append(step)
         takes = step.returns_relevance
     return steps[::-1]
+
+
+def _fused(layers: list[Layer], takes_relevance: bool, keep: Sequence[str]) -> bool:
+    """Whether several layers make one step: a weighted one with its ReLU, and with the max-pooling after it.
+
+    Pooling saves time where the denominator is the output itself, as it makes both smaller.
+    """
+    first, rule = layers[0], layers[0].rule
+    if tuple(layer.kind for layer in layers) not in FUSED or any(layer.name in keep for layer in layers[:-1]):
+        return False
+    if len(layers) == 3:
+        return isinstance(rule, Epsilon) and (rule.bias or first.bias is None) and not takes_relevance
+    return not isinstance(rule, Pass)
 
 
 def _simplified(term: Term, signed: bool) -> Term:
