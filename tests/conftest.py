@@ -37,20 +37,17 @@ def write(parameters, folder):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With several workers (-n), tests of one file share a worker, and so their fixtures.
-
-    Tests of one page share a visit of the page, and those that build a project of their own share nothing.
-    """
+    """With several workers (-n), what shares fixtures that take long shares a worker: a file of the study, a page."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):
+    class ByFixtures(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            file = nodeid.partition("::")[0]
+            file, _, test = nodeid.partition("::")
             if file.endswith("test_pages.py"):
-                return nodeid.partition("[")[2].rstrip("]").partition("-")[0] or file
-            return nodeid if file.endswith("test_book.py") else file
+                return test.partition("[")[2].rstrip("]").partition("-")[0] or file
+            return file if "study" in file else nodeid
 
-    return ByFile(config, log)
+    return ByFixtures(config, log)
 
 
 class Project:
