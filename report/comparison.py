@@ -22,6 +22,7 @@ from report.sections import BUILD
 from study.store import read
 
 MOVED = 2.0  # standard errors of the difference
+NUMBERS = ["estimate", "ci_low", "ci_high"]
 CIRCUMSTANCES = ("commit", "python", "platform", "cores", "device", "seconds")
 
 
@@ -69,42 +70,39 @@ def open_run(name: str, build: Path = BUILD) -> Run:
 
 def settings(a: Run, b: Run) -> pd.DataFrame:
     """Parameters and circumstances that differ: what, A, B."""
-    rows = []
-    for kind in ("parameter", "version", ""):
-        first, second = (
-            run.manifest[f"{kind}s"] if kind else {name: run.manifest.get(name) for name in CIRCUMSTANCES}
-            for run in (a, b)
-        )
-        for name in dict.fromkeys([*first, *second]):
-            values = {letter: str(known.get(name)) for letter, known in (("A", first), ("B", second))}
-            if first.get(name) != second.get(name):
-                rows.append({"what": f"{kind} {name}".strip()} | values)
-    return pd.DataFrame(rows, columns=["what", "A", "B"])
+    both = pd.DataFrame({"A": _circumstances(a), "B": _circumstances(b)}, dtype=object)
+    return both[both.A.map(str) != both.B.map(str)].rename_axis("what").reset_index()
+
+
+def _circumstances(run: Run) -> dict[str, str]:
+    made = {name: run.manifest.get(name) for name in CIRCUMSTANCES}
+    for kind in ("parameter", "version"):
+        made |= {f"{kind} {name}": value for name, value in run.manifest[f"{kind}s"].items()}
+    return {what: str(value) for what, value in made.items()}
 
 
 def inputs(a: Run, b: Run) -> pd.DataFrame:
     """Of the images and the weights that both runs have, how many are identical: kind, in both, identical."""
     rows = []
     for kind in ("images", "weights"):
-        first, second = (run.manifest.get("hashes", {}).get(kind, {}) for run in (a, b))
-        common = first.keys() & second.keys()
-        same = sum(first[name] == second[name] for name in common)
-        rows.append({"kind": kind, "in both": len(common), "identical": same})
+        first, second = (pd.Series(run.manifest["hashes"].get(kind, {}), dtype=str) for run in (a, b))
+        first, second = first.align(second, join="inner")
+        rows.append({"kind": kind, "in both": len(first), "identical": int((first == second).sum())})
     return pd.DataFrame(rows)
 
 
 def verdicts(a: Run, b: Run) -> pd.DataFrame:
     """Verdict and estimate of every claim that either run has: claim, A, B, moved."""
-    first, second = ({record["id"]: record for record in run.claims} for run in (a, b))
-    rows = []
-    for name in dict.fromkeys([*first, *second]):
-        known = {letter: run[name] for letter, run in (("A", first), ("B", second)) if name in run}
-        said = {letter: f"{record['verdict']}: {_estimate(record)}" for letter, record in known.items()}
-        title = next(iter(known.values())).get("title", "")
-        changed = len({record["verdict"] for record in known.values()}) > 1
-        row = {"claim": f"{name} {title}".strip(), "A": "not in this run", "B": "not in this run"} | said
-        rows.append(row | {"moved": "verdict changed" if changed else ""})
-    return pd.DataFrame(rows, columns=["claim", "A", "B", "moved"])
+    tables = {}
+    for letter, run in (("A", a), ("B", b)):
+        names = [f"{record['id']} {record['title']}" for record in run.claims]
+        table = pd.DataFrame(run.claims, index=names, columns=["verdict", *NUMBERS])
+        tables[letter] = table.assign(text=table.verdict + ": " + _in_words(table))
+    both = pd.concat(tables, axis=1).rename_axis("claim")
+    said, verdict = (both.xs(name, axis=1, level=1) for name in ("text", "verdict"))
+    moved = verdict.notna().all(axis=1) & (verdict.A != verdict.B)
+    changed = np.where(moved, "verdict changed", "")
+    return said.fillna("not in this run").assign(moved=changed).reset_index()
 
 
 def claims(a: Run, b: Run) -> pd.DataFrame:
@@ -114,18 +112,25 @@ def claims(a: Run, b: Run) -> pd.DataFrame:
     The noise is the root of the sum of the two squared standard errors, read from the widths of the intervals. Runs
     that share stimuli differ by less than that, so what moved by many units did not move by chance.
     """
-    first, second = (_parts(run) for run in (a, b))
-    rows = []
-    for claim, part in (key for key in first if key in second):
-        (one, one_se), (other, other_se) = first[claim, part], second[claim, part]
-        difference, noise = _numbers(other)[0] - _numbers(one)[0], float(np.hypot(one_se, other_se))
-        units = difference / noise if noise > 0 else 0.0 if difference == 0 else np.nan
-        texts = {"claim": claim, "part": part, "A": _estimate(one), "B": _estimate(other)}
-        rows.append(texts | {"difference": difference, "noise": noise, "units": units})
-    numbers = dict.fromkeys(("difference", "noise", "units"), float)
-    table = pd.DataFrame(rows, columns=["claim", "part", "A", "B", *numbers]).astype(numbers)
-    moved = (table.units.abs() > MOVED) | ((table.noise == 0) & (table.difference != 0))
-    return table.assign(moved=np.where(moved, "moved", ""))
+    both = pd.concat({"A": _parts(a), "B": _parts(b)}, axis=1, join="inner")
+    difference, noise = both.B.estimate - both.A.estimate, np.hypot(both.A.error, both.B.error)
+    units = (difference / noise.where(noise > 0)).mask((noise == 0) & (difference == 0), 0.0)
+    moved = (units.abs() > MOVED) | ((noise == 0) & (difference != 0))
+    table = pd.DataFrame({"A": both.A.text, "B": both.B.text, "difference": difference, "noise": noise})
+    return table.assign(units=units, moved=np.where(moved, "moved", "")).reset_index()
+
+
+def _parts(run: Run) -> pd.DataFrame:
+    """Parts of claims by claim and part: the numbers, the standard error, and the text."""
+    rows = [part | {"claim": record["id"]} for record in run.claims for part in record["parts"]]
+    table = pd.DataFrame(rows, columns=["claim", "label", *NUMBERS]).rename(columns={"label": "part"})
+    table = table.set_index(["claim", "part"]).astype(float)
+    z = norm.ppf((1 + run.manifest["parameters"]["confidence"]) / 2)
+    return table.assign(error=(table.ci_high - table.ci_low) / (2 * z), text=_in_words(table))
+
+
+def _in_words(table: pd.DataFrame) -> list[str]:
+    return [prose.estimate(*numbers) for numbers in table[NUMBERS].astype(float).to_numpy()]
 
 
 def in_words(table: pd.DataFrame) -> pd.DataFrame:
@@ -135,27 +140,6 @@ def in_words(table: pd.DataFrame) -> pd.DataFrame:
         noise=table.noise.map(prose.number),
         units=table.units.map(lambda units: prose.number(units, 1)),
     ).rename(columns={"difference": "B minus A", "units": "in units of the noise"})
-
-
-def _parts(run: Run) -> dict[tuple[str, str], tuple[dict[str, Any], float]]:
-    """`(claim, part) -> (record, standard error)`."""
-    z = norm.ppf((1 + run.manifest["parameters"].get("confidence", 0.95)) / 2)
-    parts = {}
-    for record in run.claims:
-        for part in record.get("parts") or [record | {"label": record.get("part", "")}]:
-            _, low, high = _numbers(part)
-            parts[record["id"], part["label"]] = part, (high - low) / (2 * z)
-    return parts
-
-
-def _numbers(record: Mapping[str, Any]) -> list[float]:
-    """Estimate and ends of the interval; NaN for what JSON holds as null."""
-    values = (record[name] for name in ("estimate", "ci_low", "ci_high"))
-    return [np.nan if value is None else float(value) for value in values]
-
-
-def _estimate(record: Mapping[str, Any]) -> str:
-    return prose.estimate(*_numbers(record))
 
 
 def maps(a: Run, b: Run) -> tuple[pd.DataFrame, str]:
@@ -176,12 +160,12 @@ def maps(a: Run, b: Run) -> tuple[pd.DataFrame, str]:
         return nothing, "the runs share no network or no image"
     first, second = (one.sel(image=images).load() for one in (first, second))
     seeds = pd.concat([_between_seeds(one) for one in (first, second)]).groupby(level=0).mean()
-    rows = []
-    for model in (name for name in first.model.values if name in models):
-        alike = likeness.spearman(*(one.sel(model=[model]).values for one in (first, second)))
-        between = seeds.get(_family(model), np.nan)
-        rows.append({"model": model, "A with B": float(np.nanmean(alike)), "between seeds": between})
-    return pd.DataFrame(rows), ""
+    alike = [
+        np.nanmean(likeness.spearman(*(one.sel(model=[model]).values for one in (first, second))))
+        for model in models
+    ]
+    table = pd.DataFrame({"model": models, "A with B": alike})
+    return table.assign(**{"between seeds": table.model.map(_family).map(seeds)}), ""
 
 
 def _family(model: str) -> str:
@@ -190,10 +174,10 @@ def _family(model: str) -> str:
 
 def _between_seeds(relevance: xr.DataArray) -> pd.Series:
     """Mean rank correlation between maps of different seeds, by family."""
-    family = np.array([_family(name) for name in relevance.model.values])
+    families = pd.Series(relevance.model.values).map(_family)
     alike = {}
-    for name in dict.fromkeys(family):
-        matrix = likeness.spearman(relevance.values[family == name])
+    for family in families.unique():
+        matrix = likeness.spearman(relevance.values[families == family])
         if len(matrix) > 1:
-            alike[name] = float(np.nanmean(matrix[~np.eye(len(matrix), dtype=bool)]))
+            alike[family] = float(np.nanmean(matrix[~np.eye(len(matrix), dtype=bool)]))
     return pd.Series(alike, dtype=float)

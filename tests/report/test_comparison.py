@@ -65,7 +65,10 @@ def test_differences_are_in_units_of_both_standard_errors(tmp_path):
 
 
 def test_an_estimate_that_is_not_defined_has_not_moved(tmp_path):
-    nothing = claim(0.0, 0.1) | {"parts": []} | dict.fromkeys(("estimate", "ci_low", "ci_high"))
+    nothing = dict.fromkeys(("estimate", "ci_low", "ci_high"))
+    nothing = (
+        claim(0.0, 0.1) | nothing | {"parts": [{"label": "gender", "verdict": "inconclusive"} | nothing]}
+    )
     found = comparison.claims(run(tmp_path / "a", [nothing]), run(tmp_path / "b", [claim(0.4, 0.1)]))
     assert found.units.isna().all()
 
