@@ -20,7 +20,6 @@ from study import networks, relevance, stimuli, training, vgg
 from study.grid import Cell
 from study.masking import mean_row
 from study.regions import regions
-from study.relevance import SEED
 from study.settings import Settings
 from study.steps import Study, step
 
@@ -115,19 +114,9 @@ def intervene(s: Study, cell: Cell) -> xr.Dataset:
         swapped = torch.from_numpy(swapped_faces(s).pixels.values)
         drops["swap"] = [[drop(vgg.normalise(pixels)) for pixels in donor] for donor in swapped]
     rankings = ["relevance", *RIVALS]
-    maps = attribution.scores(
-        model,
-        images,
-        target.to(images.device),
-        [name for name in rankings if name != "area"],
-        by="signed",
-        seed=SEED,
-        own=torch.from_numpy(own.relevance.values),
-        identities=chosen_faces(s).identity.values,
-        untrained=vgg.randomise(model, SEED),
-        composite=s.p.composite,
-        **vgg.bounds(s.p.composite),
-    )
+    known = {"own": torch.from_numpy(own.relevance.values), "identities": chosen_faces(s).identity.values}
+    others = [name for name in rankings if name != "area"]
+    maps = relevance.rankings(s, model, images, own.target.values, others, by="signed", **known)
     maps["area"] = torch.ones_like(maps["relevance"])
     signed = [maps[name].numpy()[:, None] for name in rankings]
     received = [[(m * inside).sum((2, 3)) for m in (np.abs(each), each)] for each in signed]

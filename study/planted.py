@@ -17,8 +17,7 @@ from pydantic import Field, field_validator
 import faces as drawn
 from analysis import attribution
 from analysis import evidence as ground_truth
-from study import networks, training, vgg
-from study.relevance import SEED
+from study import networks, relevance, training, vgg
 from study.settings import Explainer, Settings, once
 from study.steps import Study, step
 
@@ -183,18 +182,9 @@ def maps(s: Study, model: vgg.VGG16, faces: xr.Dataset, methods: tuple[str, ...]
     are made from a map are made from that of the parameter `composite`.
     """
     images = vgg.normalise(torch.from_numpy(faces.pixels.sel(shown="original").values))
-    scores = attribution.scores(
-        model,
-        images.to(s.p.device),
-        torch.from_numpy(faces.label.values).to(s.p.device),
-        methods,
-        by="positive",
-        seed=SEED,
-        composite=s.p.composite,
-        identities=faces.identity.values,
-        untrained=vgg.randomise(model, SEED),
-        **vgg.bounds("epsilon_gamma_box"),
-    )
+    known = {"identities": faces.identity.values}
+    images, labels = images.to(s.p.device), faces.label.values
+    scores = relevance.rankings(s, model, images, labels, methods, by="positive", **known)
     positive = np.array([scores[name].clamp(min=0).numpy() for name in methods])  # "blobs" has others
     return xr.DataArray(positive, {"method": list(methods)}, ("method", "image", "y", "x"))
 
