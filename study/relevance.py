@@ -28,7 +28,9 @@ class Relevance(Settings):
 
     composite: Composite = Field("epsilon_gamma_box", description="LRP composite: which rule each layer uses")
     explain: Literal["predicted", "true"] = Field(
-        "predicted", description="the class whose logit is explained"
+        "predicted",
+        description="the class whose logit is explained, and whose fate masked images decide: the one the network "
+        "names on the whole image, or the true one (where the task knows the person)",
     )
     ranking: Literal["signed", "positive", "absolute"] = Field(
         "positive", description="how relevance orders pixels"
@@ -56,16 +58,17 @@ def dataset(
     Args:
         model: a network in evaluation mode, batch norm merged.
         images: `(N, 3, H, W)` float32.
-        targets: `(N,)` classes to explain; None explains the predicted class.
+        targets: `(N,)` classes to explain; None, or -1 for an image, explains the predicted class.
         composite: name of the rules.
 
     Returns:
         `relevance`, and per image the `logit` of the `target` class, the `prediction`, and the shares of the logit
         that `biases` and `stabilisers` took: relevance sums to the logit less these two.
     """
-    if targets is None:
+    if targets is None or (targets < 0).any():
         with torch.inference_mode():
-            targets = torch.cat([model(batch) for batch in images.split(64)]).argmax(1)
+            predicted = torch.cat([model(batch) for batch in images.split(64)]).argmax(1)
+        targets = predicted if targets is None else torch.where(targets < 0, predicted, targets)
     found = lrp.LRP(model, composite, **vgg.bounds(composite)).explain(images, targets)
 
     def on_image(values: torch.Tensor, name: str, **attrs: str) -> tuple:
@@ -81,6 +84,14 @@ def dataset(
             "target": on_image(targets, "explained class"),
         }
     )
+
+
+def explained_class(s: Study, cell: Cell) -> torch.Tensor:
+    """The class `(N,)` int64 that a network's maps explain, and that its masked images are followed for.
+
+    A step that calls this needs `explain` of the cell.
+    """
+    return torch.from_numpy(explain(s, cell).target.values).to(s.p.device)
 
 
 def scores(s: Study, cell: Cell) -> torch.Tensor:
