@@ -67,10 +67,9 @@ def leave_one_out(strata: Labels, units: Labels | None = None) -> tuple[np.ndarr
 class Estimate:
     """One estimate, or K related ones, with their sampling variation.
 
-    Attributes: `value` () or (K,); `covariance` () or (K, K); `parts` (P,) or (P, K), the variances it is the sum of
-    (people, networks, both), and `df`, of the same shape, the degrees of freedom each part was estimated with. They
-    are NaN where the statistic cannot be computed with a unit left out, e.g. the likeness of two seeds when there are
-    only two.
+    Attributes: `value` () or (K,); `parts` (P,) or (P, K), the variances that add up to its own (people, networks,
+    both), and `df`, of the same shape, the degrees of freedom each was estimated with. They are NaN where the statistic
+    cannot be computed with a unit left out, e.g. the likeness of two seeds when there are only two.
 
     The error is taken to be normal with a variance that is itself uncertain, each part like 1 / chi-squared. With one
     part that is Student's t distribution; with several it is what Behrens and Fisher used for two (Weerahandi 1993,
@@ -79,13 +78,12 @@ class Estimate:
     """
 
     value: np.ndarray
-    covariance: np.ndarray
     parts: np.ndarray
     df: np.ndarray
 
     def __getitem__(self, k: int | np.ndarray) -> "Estimate":
         """The k-th of K estimates, or those that a mask `(K,)` names."""
-        return Estimate(self.value[k], self.covariance[k][..., k], self.parts[:, k], self.df[:, k])
+        return Estimate(self.value[k], self.parts[:, k], self.df[:, k])
 
     @property
     def se(self) -> np.ndarray:
@@ -93,8 +91,13 @@ class Estimate:
         return np.sqrt(self.parts.sum(0))
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each () or (K,)."""
-        return self._around(_quantile(self._spread(), confidence))
+        """(low, high), each () or (K,).
+
+        m intervals at 1 - (1 - confidence) / m all cover together with `confidence` (Bonferroni). The largest of m
+        errors drawn together (max-t) would need to know how the errors of their variances hang together.
+        """
+        reach = _quantile(self._spread(), confidence) * self.se
+        return self.value - reach, self.value + reach
 
     def row(
         self, name: str = "estimate", confidence: float = 0.95, bounds: tuple[float, float] | None = None
@@ -115,21 +118,6 @@ class Estimate:
         with np.errstate(invalid="ignore", divide="ignore"):
             t = np.where(distance == 0, 0.0, distance / self.se)
         return 2 * ndtr(-t / self._spread()).mean(0)
-
-    def simultaneous(self, confidence: float = 0.95, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each (K,): all K true values lie within with probability `confidence`.
-
-        The critical value is the quantile of the largest |error / se| of the K, drawn with their correlation by `seed`
-        (max-t; Westfall & Young 1993).
-        """
-        se = np.where(self.se == 0, 1, self.se)
-        values, vectors = np.linalg.eigh(self.covariance / np.outer(se, se))
-        normal = np.random.default_rng(seed).standard_normal((10, SPREADS, len(se)))
-        errors = normal * np.sqrt(values.clip(0)) @ vectors.T * self._spread()
-        return self._around(np.quantile(np.abs(errors).max(-1), confidence))
-
-    def _around(self, critical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.value - critical * self.se, self.value + critical * self.se
 
     def _spread(self) -> np.ndarray:
         """Plausible ratios `(SPREADS,)` or `(SPREADS, K)` of the true standard error to the estimated one."""
@@ -202,37 +190,41 @@ def infer(
     scalar = value.ndim == 1
     value = _columns(value)
     resampled = _columns(statistic(people, no_models))
-    by_people = _covariance(resampled) * g / (g - 1)
+    p = resampled.var(0) * g / (g - 1)
     if strata is None:
-        parts = np.diag(by_people)[None]
-        estimate = Estimate(value[0], by_people, parts, np.full(parts.shape, g - 1.0))
+        estimate = Estimate(value[0], p[None], np.full((1, len(p)), g - 1.0))
         return estimate[0] if scalar else estimate
 
     rows, of = leave_one_out(strata, units)
     sizes = np.bincount(of)
     keep = 1 - 1 / sizes[of]
     left_out = _columns(statistic(same_images, rows)) - value
-    by_stratum = [(size - 1) * _covariance(left_out[of == s]) for s, size in enumerate(sizes)]
-    by_networks = sum(by_stratum)
+    by_stratum = np.array([(size - 1) * left_out[of == k].var(0) for k, size in enumerate(sizes)])
+    s = by_stratum.sum(0)
     few = people[:CROSSED]
     effects = np.array([_columns(statistic(few, row[None])) - resampled[:CROSSED] for row in rows])
-    by_both = sum(k * _covariance(effect) for k, effect in zip(keep, effects, strict=True)) * g / (g - 1)
-
-    p, s, b = (np.diag(c) for c in (by_people, by_networks, by_both))
+    b = (keep[:, None] * effects.var(1)).sum(0) * g / (g - 1)
     if pairs:
         twice_s = _pair_variance(statistic, same_images, value, rows, of, left_out[:, None])
         twice_b = _pair_variance(statistic, few, resampled[:CROSSED], rows, of, effects) * g / (g - 1)
         s, b = np.maximum(s - twice_s, s / 2), np.maximum(b - twice_b, b / 2)
     parts = np.array([np.maximum(p - b, 0), np.maximum(s - b, 0), b])
-    # Strata that the statistic does not depend on lend it no degrees of freedom.
-    matters = np.array([np.diag(c) for c in by_stratum]) > 1e-12 * np.diag(by_networks)
-    free = ((sizes[:, None] - 1) * matters).sum(0).clip(1)
+    free = _degrees_of_freedom(by_stratum, sizes - 1)
     df = np.array([np.full(len(p), g - 1), free, (g - 1) * free], dtype=float)
-    both = by_people + by_networks
-    total = np.diag(both)
-    scale = np.sqrt(np.divide(parts.sum(0), total, out=np.ones_like(total), where=total > 0))
-    estimate = Estimate(value[0], both * np.outer(scale, scale), parts, df)
+    estimate = Estimate(value[0], parts, df)
     return estimate[0] if scalar else estimate
+
+
+def _degrees_of_freedom(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Degrees of freedom `(K,)` of sums of `variances (S, K)` that were estimated with `df (S,)` each.
+
+    Welch (1947), Biometrika 34, in the form that is right for estimated variances; strata of unequal variances have
+    fewer than they have together, and those without a share in the sum lend it none. At least 1.
+    """
+    share = variances / np.where(variances.sum(0) > 0, variances.sum(0), 1)
+    pooled = ((share > 1e-12) * df[:, None]).sum(0)
+    squares = (share**2 / (df[:, None] + 2)).sum(0)
+    return np.minimum(1 / np.where(squares > 0, squares, 1) - 2, pooled).clip(1)
 
 
 def _pair_variance(
@@ -289,8 +281,3 @@ def mean(
 
 def _columns(samples: np.ndarray) -> np.ndarray:
     return np.asarray(samples, dtype=float).reshape(len(samples), -1)
-
-
-def _covariance(samples: np.ndarray) -> np.ndarray:
-    deviations = samples - samples.mean(0)
-    return deviations.T @ deviations / len(samples)

@@ -4,9 +4,7 @@ A *model* here is anything with the attributes `pretraining`, `run`, `task` and 
 grid). Arrays over pairs are `(S, T, N)`: source model (whose map), target model (whose decision), image.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +48,7 @@ def resampling(models: Sequence[Model]) -> tuple[np.ndarray, np.ndarray]:
     if all(datasets.count(d) > 1 for d in datasets):
         units = [f"{m.pretraining}/{m.run}" for m in models]
         return np.array([m.pretraining for m in models]), np.array(units)
-    families = [_family(m) for m in models]
+    families = [f"{m.pretraining}/{m.task}" for m in models]
     units = [f"{f}/{m.run}/{m.seed}" for f, m in zip(families, models, strict=True)]
     return np.array(families), np.array(units)
 
@@ -68,123 +66,66 @@ def gains(performance: np.ndarray, control: np.ndarray) -> tuple[np.ndarray, np.
     return gain, gain[diagonal, diagonal]
 
 
-def by_relation(
+def between(models: Sequence[Model], factor: str, source: str, target: str) -> np.ndarray:
+    """Mask `(M, M)` bool of the ordered pairs that differ in `factor` ("pretraining" or "task") and not in the other.
+
+    Masks come from models with the level `source` of the factor, and are tested on those with the level `target`.
+    """
+    level = np.array([getattr(m, factor) for m in models])
+    other = np.array([getattr(m, {"pretraining": "task", "task": "pretraining"}[factor]) for m in models])
+    return np.outer(level == source, level == target) & (other[:, None] == other[None])
+
+
+def shares(
     values: np.ndarray,
+    masks: Sequence[np.ndarray] | np.ndarray,
     models: Sequence[Model],
     groups: Labels,
     *,
     scale: np.ndarray | None = None,
-    n: int = 2000,
-    seed: int = 0,
-) -> dict[str, Estimate]:
-    """Mean over the pairs of each relation that occurs, with uncertainty from people and networks.
-
-    `values` `(M, M, N)`, `groups` `(N,)` identities. For likeness of maps leave `scale` out. For transfer pass
-    `gains(...)`: the result is the summed gain of the pairs divided by the summed own gain `scale` `(M, N)` of their
-    targets, so a target that hardly gains has little say and no ratio is near 0 / 0.
-    """
-    of_pairs = relations(models)
-    names = [name for name in RELATIONS if (of_pairs == name).any()]
-    masks = np.array([of_pairs == name for name in names])
-    estimate = _infer(lambda means: means, values, scale, masks, models, groups, n, seed)
-    return {name: estimate[k] for k, name in enumerate(names)}
-
-
-def relation_contrast(
-    values: np.ndarray,
-    models: Sequence[Model],
-    groups: Labels,
-    first: str,
-    second: str,
-    *,
-    scale: np.ndarray | None = None,
+    contrast: np.ndarray | None = None,
     n: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """Difference between two relations, e.g. "task" minus "pretraining". Arguments as in `by_relation`.
+    """Mean of `values (M, M, N)` over the pairs of each mask `(K, M, M)`, with uncertainty from people and networks.
 
-    ValueError if no pair of models has one of the relations.
+    Args:
+        values: of every source, target and image, such as likeness of maps, or gains (see `gains`). groups: `(N,)`
+            identities.
+        scale: `(M, N)` own gains. The result is then transfer: summed gain of the pairs divided by the summed own gain
+            of their targets, so a target that hardly gains has little say.
+        contrast: `(C, K)` weights; the result is C weighted sums of the K means instead.
+        n, seed: as in `inference.infer`.
+
+    Ratios are linearised: a resampled ratio is that of the whole sample plus (gain - ratio * own) / mean own (Cochran
+    1977, Sampling Techniques, 6.3). Dividing each draw by its own denominator gives intervals without end where that
+    comes near 0. A mask without pairs is NaN, and so is one whose targets' own gain is not apart from 0 (its 95 %
+    interval): of nothing there is no share.
     """
-    of_pairs = relations(models)
-    masks = np.array([of_pairs == first, of_pairs == second])
-    if not masks.any((1, 2)).all():
-        present = ", ".join(r for r in RELATIONS if (of_pairs == r).any())
-        raise ValueError(f"no pair of models has the relation {first!r} or {second!r}; present: {present}")
-    return _infer(lambda means: means[..., 0] - means[..., 1], values, scale, masks, models, groups, n, seed)
-
-
-@dataclass(frozen=True)
-class Asymmetry:
-    """`pairs` of families (A, B), `estimate` (K,) of A->B minus B->A, and pairs left out with reasons."""
-
-    pairs: tuple[tuple[str, str], ...]
-    estimate: Estimate
-    excluded: Mapping[tuple[str, str], str]
-
-
-def asymmetry(
-    performance: np.ndarray,
-    control: np.ndarray,
-    models: Sequence[Model],
-    groups: Labels,
-    *,
-    minimum: float = 0.02,
-    n: int = 2000,
-    seed: int = 0,
-) -> Asymmetry:
-    """Transfer A->B minus B->A for every pair of families (pretraining/task), seeds pooled; arrays as in `gains`.
-
-    Use `.estimate.simultaneous()` for intervals that hold for all pairs together. A pair with a family whose own
-    relevance gains less than `minimum` on average is left out, with the reason. ValueError if none remains.
-    """
-    gain, scale = gains(performance, control)
-    family = np.array([_family(m) for m in models])
-    names = sorted(set(family))
-    mean = {name: scale[family == name].mean() for name in names}
-    weak = {
-        name: f"own relevance of {name} gains {mean[name]:.3g}, less than {minimum:g}"
-        for name in names
-        if not mean[name] >= minimum
-    }
-    every = list(combinations(names, 2))
-    pairs = tuple(pair for pair in every if not set(pair) & set(weak))
-    excluded = {pair: "; ".join(weak[f] for f in pair if f in weak) for pair in every if pair not in pairs}
-    if not pairs:
-        raise ValueError("no pair of families to compare" + "".join(f"; {e}" for e in excluded.values()))
-    from_to = [(family == a)[:, None] & (family == b)[None] for a, b in pairs]
-    masks = np.array(from_to + [m.T for m in from_to])
-    half = len(pairs)
-    estimate = _infer(
-        lambda means: means[..., :half] - means[..., half:], gain, scale, masks, models, groups, n, seed
-    )
-    return Asymmetry(pairs, estimate, excluded)
-
-
-def _family(model: Model) -> str:
-    return f"{model.pretraining}/{model.task}"
-
-
-def _infer(
-    combine: Callable[[np.ndarray], np.ndarray],
-    values: np.ndarray,
-    scale: np.ndarray | None,
-    masks: np.ndarray,
-    models: Sequence[Model],
-    groups: Labels,
-    n: int,
-    seed: int,
-) -> Estimate:
-    """Inference on a function of weighted pair means `(B, K)`, one for each of the `masks` `(K, M, M)`."""
     strata, units = resampling(models)
-    masks = masks.astype(float)
+    masks = np.asarray(masks, dtype=float)
+    combine = np.eye(len(masks)) if contrast is None else np.asarray(contrast, dtype=float)
+    options = {"units": units, "n": n, "seed": seed, "pairs": True}
+    if scale is None:
+        return infer(lambda w, v: _sums(pair_means(values, masks, w, v), combine), groups, strata, **options)
+
+    own = np.broadcast_to(scale, values.shape)
+    unit = infer(lambda w, v: pair_means(own, masks, w, v), groups, strata, **options)
+    with np.errstate(invalid="ignore"):
+        whole = np.where(unit.interval()[0] > 0, unit.value, np.nan)
+    same = np.full((1, len(groups)), 1 / len(groups)), np.ones((1, len(models)))
+    ratio = pair_means(values, masks, *same)[0] / whole
 
     def statistic(w: np.ndarray, v: np.ndarray) -> np.ndarray:
-        numerator = pair_means(values, masks, w, v)
-        if scale is None:
-            return combine(numerator)
-        return combine(numerator / pair_means(np.broadcast_to(scale, values.shape), masks, w, v))
+        left = pair_means(values, masks, w, v) - ratio * pair_means(own, masks, w, v)
+        return _sums(ratio + left / whole, combine)
 
-    return infer(statistic, groups, strata, units=units, n=n, seed=seed, pairs=True)
+    return infer(statistic, groups, strata, **options)
+
+
+def _sums(means: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sums `(B, C)` of means `(B, K)`; a mean that is NaN spoils only those that it has a weight in."""
+    return np.stack([means[:, row != 0] @ row[row != 0] for row in weights], axis=1)
 
 
 def pair_means(values: np.ndarray, masks: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
