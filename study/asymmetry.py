@@ -6,7 +6,7 @@ are also exchanged part by part: the target keeps its own map but for one region
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,18 @@ import pandas as pd
 import torch
 import xarray as xr
 from pydantic import Field
-from statsmodels.stats.multitest import multipletests
 
 from analysis import masking, transfer
 from analysis.inference import QUICK_DRAWS
 from study import networks, relevance, stimuli
 from study.consensus import pixel_ranks
-from study.generalisation import NEEDS, TRANSFER, draws, exchanged, performances
+from study.generalisation import EXPLAINED, NEEDS, TRANSFER, exchanged, shares
 from study.grid import Cell
 from study.masking import masked, mean_row, performance
 from study.regions import regions
 from study.settings import Settings
 from study.steps import Study, step
-from study.verdicts import Region, answer, part, untestable
+from study.verdicts import Region, answer, part
 
 WHOLE = "the whole face"
 
@@ -41,30 +40,30 @@ class Asymmetry(Settings):
 
 @step(*TRANSFER, "asymmetry_margin", needs=NEEDS, title="claim C6")
 def claim(s: Study) -> dict[str, Any]:
-    """Claim C6: for some pair of families, maps generalise better in one direction than in the other."""
+    """Claim C6: maps of one pretraining, or of one task, serve the other better than the reverse.
+
+    Two planned contrasts (more where there are more than two pretrainings), of which one is enough.
+    """
     p, people = s.p, stimuli.people(s)
     region = Region(-p.asymmetry_margin, p.asymmetry_margin, outside=True)
-    try:
-        differences = between_families(s)
-    except ValueError as nothing:  # no family whose own maps gain anything: nothing to be asymmetric about
-        return answer(region, [untestable(str(nothing), len(people))])
-    known = np.isfinite(differences.estimate.se)
-    excluded, parts = dict(differences.excluded), []
-    excluded |= {differences.pairs[k]: "its variance cannot be estimated" for k in np.flatnonzero(~known)}
-    if known.any():
-        estimate = differences.estimate[known]
-        ends = np.transpose(estimate.simultaneous(p.confidence, seed=p.stimulus_seed))
-        chance = multipletests(estimate.p(), method="holm")[1]
-        for k, (a, b) in enumerate(np.array(differences.pairs)[known]):
-            label = f"{a} to {b}, minus the reverse"
-            parts.append(part(region, label, estimate[k], tuple(ends[k]), people, chance[k]))
-    parts += [untestable(f"{a} to {b}: {reason}", len(people)) for (a, b), reason in excluded.items()]
+    pairs = levels(p)
+    parts = [
+        part(region, f"{a} to {b}, minus the reverse", estimate, people, p.confidence, together=len(pairs))
+        for (factor, a, b) in pairs
+        for estimate in [shares(s, directions(s.grid, factor, a, b), [1, -1])]
+    ]
     return answer(region, parts)
 
 
-def between_families(s: Study) -> transfer.Asymmetry:
-    """Transfer A to B minus B to A for every pair of families; see `analysis.transfer.asymmetry`."""
-    return transfer.asymmetry(*performances(s), s.grid, stimuli.people(s), **draws(s))
+def levels(p: Any) -> list[tuple[str, str, str]]:
+    """What is compared: factor of the grid, and two of its levels."""
+    factors = {"pretraining": p.pretrainings, "task": p.tasks}
+    return [(factor, a, b) for factor, names in factors.items() for a, b in combinations(names, 2)]
+
+
+def directions(cells: list[Cell], factor: str, a: str, b: str) -> list[np.ndarray]:
+    """Masks `(M, M)` of the pairs from level `a` of a factor to `b`, and of the reverse, which differ in it alone."""
+    return [transfer.between(cells, factor, a, b), transfer.between(cells, factor, b, a)]
 
 
 # ------------------------------------------------------------ maps exchanged part by part
@@ -76,7 +75,7 @@ def percent(s: Study) -> float:
 
 
 @step(
-    *("ranking", "fill", "transfer_percents", "explained_images"),
+    *("ranking", "fill", "transfer_percents", *EXPLAINED),
     needs=[
         relevance.explain.of(lambda s, cell, source: [(cell,), (source,)]),
         networks.finetuned.of(lambda s, cell, source: [(cell,)]),
@@ -91,41 +90,37 @@ def exchanged_parts(s: Study, cell: Cell, source: Cell) -> xr.Dataset:
     Dimensions `(ranking, mode, percent, image)`; a ranking is the name of a region. Maps are compared by the ranks of
     their pixels, and every mask keeps the same number of pixels.
     """
-    images, labels = stimuli.explained_inputs(s, cell.task)
+    images, labels = stimuli.explained_inputs(s, cell.task)[0], relevance.explain(s, cell).target.values
     where, names = regions(stimuli.explained(s))
     own, other = (pixel_ranks(relevance.scores(s, c)) for c in (cell, source))
     scores = {name: torch.where(torch.from_numpy(where == k), other, own) for k, name in enumerate(names)}
+    labels = torch.from_numpy(labels).to(s.p.device)
     return masked(networks.network(s, cell), images, labels, scores, (percent(s),), s.p.fill, ("keep",))
 
 
 # ------------------------------------------------------------ tables
 
 
-def clearest(s: Study) -> tuple[str, str]:
-    """The two families whose transfer differs most for its uncertainty between directions, the better source first.
-
-    Where no pair can be compared, because own maps gain nothing, the first and the last family.
-    """
-    try:
-        differences = between_families(s)
-    except ValueError:
-        return s.grid[0].family, s.grid[-1].family
-    ratios = np.nan_to_num(differences.estimate.value / differences.estimate.se, posinf=0, neginf=0)
-    largest = int(np.abs(ratios).argmax())
-    a, b = differences.pairs[largest]
-    return (a, b) if ratios[largest] > 0 else (b, a)
+def clearest(s: Study) -> tuple[str, str, str]:
+    """The factor and its two levels whose maps differ most in what they do for each other, the better source first."""
+    best, largest = levels(s.p)[0], -1.0
+    for (factor, a, b), each in zip(levels(s.p), claim(s)["parts"], strict=True):
+        apart = each["estimate"] / (each["ci_high"] - each["ci_low"])
+        if abs(apart) > largest:  # which NaN is not
+            best, largest = (factor, a, b) if apart > 0 else (factor, b, a), abs(apart)
+    return best
 
 
-def kept_parts(s: Study, a: str, b: str) -> pd.DataFrame:
-    """Where the kept pixels of family `a` lie and those of `b` do not.
+def kept_parts(s: Study, factor: str, a: str, b: str) -> pd.DataFrame:
+    """Where the kept pixels of networks with the level `a` of a factor lie and those with `b` do not.
 
     Columns: part (of procedural faces; a field of a grid on photographs), difference (of the shares of kept pixels in
     the part, a minus b), low, high. Kept are the most relevant pixels at `percent`.
     """
-    cells = [cell for cell in s.grid if cell.family in (a, b)]
+    cells = [cell for cell in s.firsts if getattr(cell, factor) in (a, b)]
     maps = [relevance.scores(s, cell) for cell in cells]
     kept = np.stack([masking.select(each, percent(s), seed=relevance.SEED).numpy() for each in maps])
-    sign = np.array([1 / s.p.seeds if cell.family == a else -1 / s.p.seeds for cell in cells])
+    sign = np.array([1.0 if getattr(cell, factor) == a else -1.0 for cell in cells]) / (len(cells) / 2)
     where, names = regions(stimuli.explained(s))
     rows = []
     for index, name in enumerate(names):
@@ -134,38 +129,31 @@ def kept_parts(s: Study, a: str, b: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def part_contributions(s: Study, a: str, b: str) -> pd.DataFrame:
-    """What each part of the face contributes to the asymmetry of two families: part, difference, low, high.
+def part_contributions(s: Study, factor: str, a: str, b: str) -> pd.DataFrame:
+    """What each part of the face contributes to an asymmetry: part, difference, low, high.
 
-    The difference is the transfer from `a` to `b` minus the reverse, when networks get the other family's map in this
-    part alone; for "the whole face" everywhere. In units of what own maps add to the control, as in
-    `generalisation.own_gain`, at `percent`. With "the whole face" first, and empty where own maps add too little.
+    The difference is the transfer from level `a` of a factor to `b` minus the reverse, when networks get the other's
+    map in this part alone; for "the whole face", which comes first, everywhere. At `percent`, among the first seeds of
+    each run. NaN where own maps add too little to have shares of.
     """
-    p, people = s.p, stimuli.people(s)
-    cells = [cell for cell in s.grid if cell.family in (a, b)]
-    names = [cell.name for cell in cells]
-    whole = performance(p, exchanged.grid(s).sel(percent=percent(s), mode="keep")).sel(model=names)
-    control = whole.sel(ranking=p.transfer_control).transpose("model", "image").values
-    everywhere = whole.sel(ranking=names).transpose("ranking", "model", "image").values
-    pairs = [pair for pair in product(cells, repeat=2) if pair[0].family != pair[1].family]
+    p, percents = s.p, [percent(s)]
+    cells = [cell for cell in s.firsts if getattr(cell, factor) in (a, b)]
+    masks = directions(cells, factor, a, b)
+    pairs = [(cells[target], cells[source]) for source, target in zip(*np.nonzero(sum(masks)), strict=True)]
     exchanged_parts.each(s, pairs)
-    parts = regions(stimuli.explained(s))[1]
-    performances = {WHOLE: everywhere} | {name: everywhere.copy() for name in parts}
+    whole = exchanged.grid(s, cells).sel(percent=percents, mode=["keep"])
+    names = [cell.name for cell in cells]
+    measured = performance(p, whole).mean(("percent", "mode")).transpose("ranking", "model", "image")
+    everywhere, control = measured.sel(ranking=names).values, measured.sel(ranking=p.transfer_control).values
+    of_part = {name: everywhere.copy() for name in regions(stimuli.explained(s))[1]}
     for target, source in pairs:
         values = performance(p, exchanged_parts(s, target, source).isel(mode=0, percent=0).load())
-        for name in parts:
-            performances[name][cells.index(source), cells.index(target)] = values.sel(ranking=name)
+        for name, performances in of_part.items():
+            performances[cells.index(source), cells.index(target)] = values.sel(ranking=name)
     rows = []
-    for name, values in performances.items():
-        try:  # a draw in which nothing gains has no ratio, and the interval is then NaN
-            with np.errstate(all="ignore"):
-                differences = transfer.asymmetry(
-                    values, control, cells, people, n=QUICK_DRAWS, seed=p.stimulus_seed
-                )
-        except ValueError:  # own maps add nothing to be a share of
-            return pd.DataFrame(columns=["part", "difference", "low", "high"])
-        row = differences.estimate[0].row("difference", p.confidence)
-        if differences.pairs[0] != (a, b):
-            row = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
-        rows.append({"part": name} | row)
+    for name, values in ({WHOLE: everywhere} | of_part).items():
+        gain, own = transfer.gains(values, control)
+        options = {"contrast": np.array([[1, -1]]), "n": QUICK_DRAWS, "seed": p.stimulus_seed}
+        estimate = transfer.shares(gain, masks, cells, stimuli.people(s), scale=own, **options)[0]
+        rows.append({"part": name} | estimate.row("difference", p.confidence))
     return pd.DataFrame(rows)

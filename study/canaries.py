@@ -279,7 +279,7 @@ def networks() -> dict:
         "hidden": hidden,
         "image": images[:, :, 0, 0],
         "new": vgg.vgg16(3, width=1 / 16, size=32, batch_norm=True, dropout=narrow.DROPOUT, seed=5),
-        "head": vgg.new_head(merged, 2, 6).classifier,
+        "classifier": vgg.new_classifier(merged, 2, 6).classifier,
         "random": vgg.randomise(merged, SEED),
         "half random": sanity.randomised(merged, 4, 3),
     }
@@ -292,7 +292,7 @@ def first_steps() -> dict:
     In float64: in float32 AdamW turns the sign of a gradient that is only rounding into a whole step.
     """
     pixels, told = torch.from_numpy(_pixels(24, 32)), {}
-    for scope, augment in (("all", False), ("all", True), ("head", False)):
+    for scope, augment in (("all", False), ("all", True), ("classifier", False), ("last_block", False)):
         model = _vgg(2).double()
         for layer in (m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))

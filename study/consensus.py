@@ -23,7 +23,7 @@ SHOWN = ("consensus", "own", "average", "centre", "random")  # rankings in the t
 
 
 @step(
-    *("ranking", "fill", "percents", "explained_images", "grid"),
+    *("ranking", "fill", "percents", "explained_images", "explained_people", "grid"),
     needs=[
         relevance.explain.of(lambda s, cell: [(c,) for c in s.grid if c == cell or c.family != cell.family]),
         networks.finetuned,

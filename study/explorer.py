@@ -27,7 +27,7 @@ class Explorer(Settings):
     )
 
 
-CHOSEN = ("faces", "explained_images", "explorer_faces")  # what decides which faces there are
+CHOSEN = ("faces", "explained_images", "explained_people", "explorer_faces")  # what decides which faces there are
 WAYS = ("explorer_composites", "percents")  # and how they can be masked
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Collection, Sequence
+from itertools import permutations, product
 from typing import Any, Literal
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 import xarray as xr
 from pydantic import Field, field_validator
 
-from analysis import attribution, likeness, masking, permutation, transfer
-from analysis.inference import Estimate
+from analysis import attribution, likeness, transfer
+from analysis.inference import QUICK_DRAWS, Estimate
 from study import networks, relevance, stimuli
 from study.grid import Cell
 from study.masking import RIVALS, masked, performance
@@ -22,6 +23,10 @@ from study.steps import Study, step
 from study.verdicts import ESTIMATE, Region, answer, part
 
 RELATIONS = {"both": "pretraining and task", "run_task": "run and task"}  # in words, where these differ
+BESIDE = {
+    "other_image": "image (same network)",
+    "random_weights": "training (random weights)",
+}  # controls shown
 LIKENESS = {"spearman": "rank correlation", "overlap": "top-pixel overlap"}
 
 
@@ -45,26 +50,51 @@ class Generalisation(Settings):
         0.5, ge=0, lt=1, description="share of the own map's benefit that counts as 'generally stable'"
     )
 
+    smallest_transfer: float = Field(
+        0.1, gt=0, lt=1, description="smallest effect of interest, share of the own map's benefit"
+    )
+
     _kept_percents = field_validator("transfer_percents")(ascending)
 
 
+def sources(s: Study, cell: Cell) -> list[Cell]:
+    """The networks whose maps a network is tested with: the grid's, or at another depth the first seeds of each run."""
+    if cell.scope == s.p.scope:
+        return s.grid
+    return [each.at(scope=cell.scope) for each in s.firsts]
+
+
+EXPLAINED = ("explained_images", "explained_people")
+EXCHANGE = ("ranking", "fill", "composite", "transfer_percents", "transfer_control", *EXPLAINED)
+
+
 @step(
-    *("ranking", "fill", "transfer_percents", "explained_images"),
-    needs=[relevance.explain.every(), networks.finetuned, stimuli.faces],
+    *EXCHANGE,
+    needs=[
+        relevance.explain.of(lambda s, cell: [(c,) for c in sources(s, cell)], "grid"),
+        networks.finetuned,
+        stimuli.faces,
+    ],
     title="transfer between networks",
-    work=lambda s, cell: s.p.explained_images * (len(s.grid) + len(RIVALS)),
+    work=lambda s, cell: s.p.explained_images * len(sources(s, cell)),
 )
 def exchanged(s: Study, cell: Cell) -> xr.Dataset:
-    """One network on images masked (keep) by every network's relevance and by controls.
+    """One network on images masked (keep) by the relevance of each of its `sources` and by controls.
 
-    Dimensions `(ranking, mode, percent, image)`; a ranking is a network's name, or a control made from the
-    target's own maps.
+    Dimensions `(ranking, mode, percent, image)`; a ranking is a network's name, or a control. What is followed is the
+    class that the network's own map explains.
     """
-    p = s.p
-    images, labels = stimuli.explained_inputs(s, cell.task)
-    scores = {source.name: relevance.scores(s, source) for source in s.grid}
-    scores |= controls(scores[cell.name], images, stimuli.people(s))
-    model = networks.network(s, cell)
+    return _exchange(s, cell, {source.name: source for source in sources(s, cell)})
+
+
+def _exchange(s: Study, cell: Cell, maps_of: dict[str, Cell]) -> xr.Dataset:
+    p, model, own = s.p, networks.network(s, cell), relevance.explain(s, cell)
+    images, _ = stimuli.explained_inputs(s, cell.task)
+    scores = {name: relevance.scores(s, source) for name, source in maps_of.items()}
+    known = {"own": torch.from_numpy(own.relevance.values), "identities": stimuli.people(s)}
+    names = dict.fromkeys((p.transfer_control, *BESIDE))
+    scores |= relevance.rankings(s, model, images, own.target.values, names, by=p.ranking, **known)
+    labels = torch.from_numpy(own.target.values).to(p.device)
     return masked(model, images, labels, scores, p.transfer_percents, p.fill, ("keep",))
 
 
@@ -93,57 +123,121 @@ def alike(s: Study) -> xr.Dataset:
     )
 
 
+# ------------------------------------------------------------ at matched accuracy
+
+
+def every_stage(s: Study) -> list[tuple[Cell]]:
+    """The first seeds of each run at every stage of finetuning."""
+    return [(cell.at(stage=k),) for cell in s.firsts for k in range(len(networks.STAGES))]
+
+
+def matched(s: Study) -> dict[str, int]:
+    """The stage of each family at which the pretrainings are most nearly equally good: `{family: stage}`.
+
+    The goal for a task is the validation accuracy of the pretraining that ends lowest; means over runs.
+    """
+    table = pd.DataFrame(
+        {"family": cell.family, "task": cell.task, "stage": cell.stage}
+        | {"accuracy": networks.finetuned(s, cell)["history"].validation_accuracy.iloc[-1]}
+        for (cell,) in every_stage(s)
+    )
+    means = table.groupby(["task", "family", "stage"], as_index=False).accuracy.mean()
+    goal = means[means.stage == 0].groupby("task").accuracy.min()
+    distance = (means.accuracy - means.task.map(goal)).abs()
+    return means.loc[distance.groupby(means.family).idxmin()].set_index("family").stage.to_dict()
+
+
+@step(
+    *EXCHANGE,
+    needs=[
+        step.of(lambda s, cell: every_stage(s), "grid") for step in (relevance.explain, networks.finetuned)
+    ]
+    + [stimuli.faces],
+    title="transfer at matched accuracy",
+    work=lambda s, cell: s.p.explained_images * len(s.firsts),
+)
+def exchanged_matched(s: Study, cell: Cell) -> xr.Dataset:
+    """The same as `exchanged` among the first seeds of each run, every family at its stage of `matched`."""
+    stages = matched(s)
+    cells = {c.name: c.at(stage=stages[c.family]) for c in s.firsts}
+    return _exchange(s, cells[cell.name], cells)
+
+
 # ------------------------------------------------------------ claims
 
 
-TRANSFER = (
-    *ESTIMATE,
-    "measure",
-    "percent_range",
-    "transfer_percents",
-    "transfer_control",
-    "explained_images",
-)
+TRANSFER = (*ESTIMATE, "measure", "percent_range", "transfer_percents", "transfer_control", *EXPLAINED)
 NEEDS = (exchanged.every(), stimuli.faces)
 
 
 @step(*TRANSFER, "transfer_margin", "likeness", needs=[*NEEDS, alike], title="claim C3")
 def stability(s: Study) -> dict[str, Any]:
     """Claim C3: maps of networks that differ in their seed alone are mostly interchangeable."""
-    kind = s.p.likeness
+    kind, masks = s.p.likeness, [transfer.relations(s.grid) == "seed"]
     estimates = {
-        "transfer between seeds": transfer_by_relation(s)["seed"],
-        f"{LIKENESS[kind]} of maps between seeds": likeness_by_relation(s, kind)["seed"],
+        "transfer between seeds": shares(s, masks),
+        f"{LIKENESS[kind]} of maps between seeds": transfer.shares(
+            alike(s)[kind].values, masks, s.grid, stimuli.people(s), **draws(s)
+        ),
     }
     return _answer(s, Region(low=s.p.transfer_margin), estimates)
 
 
-@step(*TRANSFER, needs=NEEDS, title="claim C4")
+@step(*TRANSFER, "smallest_transfer", needs=NEEDS, title="claim C4")
 def across_tasks(s: Study) -> dict[str, Any]:
-    """Claim C4: maps help networks finetuned for the other task."""
-    estimates = transfer_by_relation(s)
-    estimates = {"transfer between tasks": estimates["task"]} if "task" in estimates else {}
-    return _answer(s, Region(low=0), estimates)
+    """Claim C4: maps help networks finetuned for the other task, in both directions."""
+    relations, estimates = transfer.relations(s.grid), {}
+    for a, b in permutations(s.p.tasks, 2):
+        masks = [(relations == "task") & transfer.between(s.grid, "task", a, b)]
+        estimates[f"transfer from {a} to {b}"] = shares(s, masks)
+    return _answer(s, Region(low=0, smallest=s.p.smallest_transfer), estimates)
 
 
-@step(*TRANSFER, needs=NEEDS, title="claim C5")
+@step(
+    *(*TRANSFER, "smallest_transfer"),
+    needs=[*NEEDS, exchanged_matched.of(lambda s: [(cell,) for cell in s.firsts])],
+    title="claim C5",
+)
 def across_pretrainings(s: Study) -> dict[str, Any]:
-    """Claim C5: maps generalise less between pretrainings than between tasks, seeds or runs."""
-    gain, own = gains(s)
-    present = set(transfer.relations(s.grid).ravel())
+    """Claim C5: maps generalise less between pretrainings than between runs of one, also at matched accuracy.
+
+    Where each pretraining has one run, less than between tasks and seeds.
+    """
+    region, several = Region(high=0, smallest=-s.p.smallest_transfer), s.p.pretraining_runs > 1
+    label = "between pretrainings minus between {}s".format
     estimates = {
-        f"between pretrainings minus between {name}s": transfer.relation_contrast(
-            gain, s.grid, stimuli.people(s), "pretraining", name, scale=own, **draws(s)
-        )
-        for name in ("task", "seed", "run")
-        if {"pretraining", name} <= present
+        label(name): estimate
+        for name in ("run", "task", "seed")
+        if (estimate := less_between_pretrainings(s, name, s.grid)) is not None
     }
-    return _answer(s, Region(high=0), estimates)
+    beside = {label(name) for name in ("task", "seed")} if several else set()
+    if several and len(s.p.pretrainings) > 1:
+        curves = exchanged_matched.grid(s, s.firsts)
+        matched_ones = less_between_pretrainings(s, "run", s.firsts, curves)
+        estimates[f"{label('run')}, at matched accuracy"] = matched_ones
+    return _answer(s, region, estimates, beside)
 
 
-def _answer(s: Study, region: Region, estimates: dict[str, Estimate]) -> dict[str, Any]:
+def less_between_pretrainings(
+    s: Study, name: str, cells: list[Cell], curves: xr.Dataset | None = None
+) -> Estimate | None:
+    """Transfer between pretrainings minus that between pairs of another relation; None where there are no such pairs."""
+    relations = transfer.relations(cells)
+    masks = [relations == "pretraining", relations == name]
+    if not all(mask.any() for mask in masks):
+        return None
+    return shares(s, masks, [1, -1], cells, curves)
+
+
+def _answer(
+    s: Study, region: Region, estimates: dict[str, Estimate], beside: Collection[str] = ()
+) -> dict[str, Any]:
     people, level = stimuli.people(s), s.p.confidence
-    return answer(region, [part(region, k, e, e.interval(level), people) for k, e in estimates.items()])
+    parts = [
+        part(region, label, estimate, people, level, decides=label not in beside)
+        for label, estimate in estimates.items()
+    ]
+    return answer(region, parts)
 
 
 def draws(s: Study) -> dict[str, int]:
@@ -151,66 +245,112 @@ def draws(s: Study) -> dict[str, int]:
     return {"n": s.p.resamples, "seed": s.p.stimulus_seed}
 
 
-def performances(s: Study) -> tuple[np.ndarray, np.ndarray]:
-    """Performance `(source, target, image)` on kept pixels, and that of the control mask `(target, image)`."""
+def shares(
+    s: Study,
+    masks: Sequence[np.ndarray],
+    weights: Sequence[float] | None = None,
+    cells: list[Cell] | None = None,
+    curves: xr.Dataset | None = None,
+) -> Estimate:
+    """Transfer over the pairs of the masks, or the sum of these with `weights`; of one mask a single estimate.
+
+    Among `cells`, by default the grid, on the `curves` of `exchanged`, by default those of the cells.
+    """
+    cells = s.grid if cells is None else cells
+    gain, own = gains(s, cells, curves)
+    contrast = None if weights is None else np.array([weights])
+    estimate = transfer.shares(
+        gain, masks, cells, stimuli.people(s), scale=own, contrast=contrast, **draws(s)
+    )
+    return estimate[0] if len(estimate.value) == 1 else estimate
+
+
+def gains(
+    s: Study, cells: list[Cell] | None = None, curves: xr.Dataset | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What masks add to the control: of every source `(source, target, image)`, of own maps `(target, image)`."""
+    values, names = kept(s, cells, curves), [cell.name for cell in cells or s.grid]
+    of_sources = values.sel(ranking=names).transpose("ranking", "model", "image").values
+    return transfer.gains(of_sources, values.sel(ranking=s.p.transfer_control).values)
+
+
+def kept(s: Study, cells: list[Cell] | None = None, curves: xr.Dataset | None = None) -> xr.DataArray:
+    """Performance `(model, image, ranking)` on the pixels kept by each ranking of `exchanged`, mean over percents."""
     p, percents = s.p, list(s.p.transfer_percents)
     half = (len(percents) + 1) // 2
     chosen = {"all": percents, "few": percents[:half], "many": percents[-half:]}
-    curves = exchanged.grid(s).sel(percent=chosen[p.percent_range])
-    values = performance(p, curves).mean(("percent", "mode"))
-    names = [cell.name for cell in s.grid]
-    kept = values.sel(ranking=names).transpose("ranking", "model", "image").values
-    return kept, values.sel(ranking=p.transfer_control).transpose("model", "image").values
-
-
-def gains(s: Study) -> tuple[np.ndarray, np.ndarray]:
-    """What masks add to the control: of every source `(source, target, image)`, of own maps `(target, image)`."""
-    return transfer.gains(*performances(s))
-
-
-def transfer_by_relation(s: Study) -> dict[str, Estimate]:
-    """Transfer of the pairs of each relation ("seed", "run", "task", "pretraining", "both")."""
-    gain, own = gains(s)
-    return transfer.by_relation(gain, s.grid, stimuli.people(s), scale=own, **draws(s))
-
-
-def likeness_by_relation(s: Study, measure: str) -> dict[str, Estimate]:
-    """Likeness of maps ("spearman" or "overlap") of the pairs of each relation."""
-    return transfer.by_relation(alike(s)[measure].values, s.grid, stimuli.people(s), **draws(s))
+    curves = exchanged.grid(s, cells) if curves is None else curves
+    values = performance(p, curves.sel(percent=chosen[p.percent_range]))
+    return values.mean(("percent", "mode")).transpose("model", "image", "ranking")
 
 
 # ------------------------------------------------------------ tables
 
 
 def transfer_matrix(s: Study) -> pd.DataFrame:
-    """Transfer between families: source, target, transfer (0: control mask, 1: the target's own maps)."""
-    gain, own = (x.mean(-1) for x in gains(s))
+    """Transfer between families: source, target, transfer (0: control mask, 1: the target's own maps).
+
+    NaN where the target's own maps add nothing to be a share of.
+    """
     family = np.array([cell.family for cell in s.grid])
     different = ~np.eye(len(family), dtype=bool)
-    rows = []
-    for source, target in product(dict.fromkeys(family), repeat=2):
-        pairs = np.outer(family == source, family == target) & different
-        scale = np.broadcast_to(own, gain.shape)[pairs].mean()
-        rows.append({"source": source, "target": target, "transfer": gain[pairs].mean() / scale})
-    return pd.DataFrame(rows)
+    pairs = list(product(dict.fromkeys(family), repeat=2))
+    masks = [np.outer(family == source, family == target) & different for source, target in pairs]
+    rows = zip(pairs, np.atleast_1d(shares(s, masks).value), strict=True)
+    return pd.DataFrame({"source": a, "target": b, "transfer": value} for (a, b), value in rows)
 
 
 def relation_table(s: Study) -> pd.DataFrame:
-    """Transfer and likeness of maps by what two networks differ in: measure, differ in, value, low, high."""
-    measures = {"transfer": transfer_by_relation(s)}
-    measures |= {words: likeness_by_relation(s, name) for name, words in LIKENESS.items()}
-    return pd.DataFrame(
+    """Transfer and likeness of maps by what two networks differ in: measure, differ in, value, low, high.
+
+    Beside transfer, what another image's map of the same network does, and that of a network with random weights.
+    """
+    relations, people = transfer.relations(s.grid), stimuli.people(s)
+    present = [name for name in transfer.RELATIONS if (relations == name).any()]
+    masks = [relations == name for name in present]
+    options = {"n": QUICK_DRAWS, "seed": s.p.stimulus_seed}
+    tables = {"transfer": shares(s, masks)}
+    tables |= {
+        words: transfer.shares(alike(s)[name].values, masks, s.grid, people, **options)
+        for name, words in LIKENESS.items()
+    }
+    rows = [
         {"measure": measure, "differ in": RELATIONS.get(relation, relation)}
-        | estimate.row("value", s.p.confidence)
-        for measure, estimates in measures.items()
-        for relation, estimate in estimates.items()
-    )
+        | estimate[k].row("value", s.p.confidence)
+        for measure, estimate in tables.items()
+        for k, relation in enumerate(present)
+    ]
+    for name in BESIDE:
+        row = _of_control(s, name).row("value", s.p.confidence)
+        rows.append({"measure": "transfer", "differ in": BESIDE[name]} | row)
+    return pd.DataFrame(rows)
+
+
+def _of_control(s: Study, name: str) -> Estimate:
+    """Transfer of a control that has a mask of its own for every network and image."""
+    values, own = kept(s), gains(s)[1]
+    gain = (values.sel(ranking=name) - values.sel(ranking=s.p.transfer_control)).values
+    itself = np.eye(len(s.grid))
+    options = {"scale": own, "n": QUICK_DRAWS, "seed": s.p.stimulus_seed}
+    return transfer.shares(itself[..., None] * gain, [itself], s.grid, stimuli.people(s), **options)[0]
 
 
 def own_gain(s: Study) -> pd.DataFrame:
     """What own maps add over the control, the unit of transfer: family, gain."""
     table = pd.DataFrame({"family": [c.family for c in s.grid], "gain": gains(s)[1].mean(-1)})
     return table.groupby("family", as_index=False, sort=False).mean()
+
+
+def matched_accuracy(s: Study) -> pd.DataFrame:
+    """Test accuracy at the end of finetuning and where pretrainings are matched: family, stage, final, matched."""
+    stages, rows = matched(s), []
+    for cell in s.firsts:
+        row = {"family": cell.family, "stage": stages[cell.family]}
+        for name, stage in (("final", 0), ("matched", stages[cell.family])):
+            table = networks.finetuned(s, cell.at(stage=stage))["predictions"]
+            row[name] = float(table.correct.values[table.split.values == "test"].mean())
+        rows.append(row)
+    return pd.DataFrame(rows).groupby("family", as_index=False, sort=False).mean()
 
 
 def reliability(s: Study) -> pd.DataFrame:
@@ -221,20 +361,4 @@ def reliability(s: Study) -> pd.DataFrame:
         of_family = maps.relevance.values[maps.family.values == family]
         halves = likeness.split_half(of_family, seed=s.p.stimulus_seed)
         rows.append({"family": family, "reliability": float(halves.mean()), "seeds": len(of_family)})
-    return pd.DataFrame(rows)
-
-
-def label_tests(s: Study) -> pd.DataFrame:
-    """Are maps more alike within a label than across? label, difference in rank correlation, p (one-sided)."""
-    correlation = alike(s).spearman.mean("image").values
-    rows = []
-    for label, other in (("pretraining", "task"), ("task", "pretraining")):
-        labels, blocks = (np.array([getattr(c, name) for c in s.grid]) for name in (label, other))
-        if len(set(labels)) < 2:
-            continue
-        pairs = blocks[:, None] == blocks[None]
-        difference, p = permutation.label_swap(
-            correlation, labels, blocks, pairs=pairs, n=s.p.permutations, seed=s.p.stimulus_seed
-        )
-        rows.append({"networks differ in": label, "within minus across": difference, "p": p})
     return pd.DataFrame(rows)

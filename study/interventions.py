@@ -26,7 +26,7 @@ from study.steps import Study, step
 RIVALS = ("area", "random", "centre", "edges", "other_image", "average", "random_weights")
 QUESTIONS = {"size": "how much does it matter?", "direction": "is it for or against the class?"}
 EFFECTS = {"swap": "swapping the part", "fill": "filling the region"}
-CHOSEN = ("explained_images", "intervention_images")  # what decides which images are intervened on
+CHOSEN = ("explained_images", "explained_people", "intervention_images")  # what decides which images are intervened on
 
 
 class Interventions(Settings):

@@ -43,7 +43,7 @@ class Masking(Settings):
 
 
 @step(
-    *("ranking", "fill", "percents", "composite", "explained_images"),
+    *("ranking", "fill", "percents", "composite", "explained_images", "explained_people"),
     needs=[relevance.explain, networks.finetuned, stimuli.faces],
     title="masking",
     work=lambda s, cell: s.p.explained_images * len(RANKINGS),
@@ -99,7 +99,7 @@ def performance(p: Any, dataset: xr.Dataset) -> xr.DataArray:
 # ------------------------------------------------------------ the claim, which "consensus" makes of other maps
 
 
-CLAIM = (*ESTIMATE, "permutations", "measure", "percent_range", "percents", "explained_images")
+CLAIM = (*ESTIMATE, "permutations", "measure", "percent_range", "percents", "explained_images", "explained_people")
 
 
 @step(*CLAIM, needs=[curves.every(), stimuli.faces], title="claim C2")
@@ -117,9 +117,8 @@ def against_controls(
     parts = []
     for (mode, control), values in gains_over_controls(p, dataset, ranking, controls).items():
         estimate = inference.mean(values, people, strata, units=units, n=p.resamples, seed=p.stimulus_seed)
-        chance = permutation.sign_flip(values.mean(0), people, n=p.permutations, seed=p.stimulus_seed)
         label = f"{mode}: against {control.replace('_', ' ')}"
-        parts.append(part(region, label, estimate, estimate.interval(p.confidence), people, chance))
+        parts.append(part(region, label, estimate, people, p.confidence))
     return answer(region, parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from pydantic import Field
 
 from study import stimuli, training, vgg
-from study.grid import Cell
+from study.grid import Cell, Scope
 from study.settings import Settings, source
 from study.steps import Study, step
 
@@ -34,13 +35,18 @@ class Networks(Settings):
     )
     pretraining_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of pretraining")
     pretraining_runs: int = Field(
-        1, ge=1, le=20, description="independent pretraining runs; seed s finetunes run s modulo this number"
+        1, ge=1, le=20, description="independent pretraining runs; seed k finetunes run k modulo this number"
     )
     tasks: tuple[Literal["gender", "identity"], ...] = Field(
         ("gender", "identity"), min_length=1, description="finetuning tasks"
     )
-    seeds: int = Field(3, ge=2, le=50, description="random initialisations (head, data order) of each cell")
-    scope: Literal["head", "classifier", "all"] = Field("all", description="layers that finetuning changes")
+    seeds: int = Field(
+        3, ge=2, le=50, description="random initialisations (classifier, data order) of each cell"
+    )
+    first_seed: int = Field(
+        0, ge=0, description="number of the first seed and pretraining run; others give a replication"
+    )
+    scope: Scope = Field("all", description="layers that finetuning changes")
     finetuning_samples: dict[Literal["gender", "identity"], int] = Field(
         {"gender": 10000, "identity": 12000}, description="images shown during finetuning, per task"
     )
@@ -55,6 +61,7 @@ class Networks(Settings):
 
 
 WEIGHTS = "model.safetensors"  # the file of a network
+STAGES = (1.0, 2 / 3, 1 / 3)  # share of finetuning after which a network is at stage 0, 1, 2
 RECIPE = ("weight_decay", "batch_size", "augment", "bfloat16", "threads", "device")
 
 
@@ -83,22 +90,45 @@ def pretrained(s: Study, pretraining: str, run: int) -> dict[str, Any]:
 
 
 @step(
-    *("scope", "finetuning_samples[task]", "finetuning_rate", *RECIPE),
+    *("finetuning_samples[task]", "finetuning_rate", *RECIPE),
     needs=[pretrained.of(lambda s, cell: [(cell.pretraining, cell.run)]), stimuli.faces],
     title="finetuning networks",
     work=lambda s, cell: s.p.finetuning_samples[cell.task],
 )
-def finetuned(s: Study, cell: Cell) -> dict[str, Any]:
-    """A finetuned network: `model`, `history`, and `predictions` on all faces of its task (see `_predictions`)."""
-    faces = stimuli.faces(s)
+def stages(s: Study, cell: Cell) -> dict[str, Any]:
+    """The finetuning of a network (given at stage 0): `history`, and a network for each of STAGES, `stage 0`, ..."""
+    p, (faces, labels) = s.p, _learned(s, cell)
     model = pretrained(s, cell.pretraining, cell.run)["model"]
-    model = vgg.new_head(model, len(stimuli.classes(faces, cell.task)), cell.seed)
-    faces = faces.isel(image=np.flatnonzero(faces.group.values == cell.task))
-    labels = stimuli.labels(faces, cell.task)
-    samples = s.p.finetuning_samples[cell.task]
-    result = train(s.p, model, faces, labels, samples, s.p.finetuning_rate, s.p.scope, cell.seed)
+    model = vgg.new_classifier(model, len(stimuli.classes(stimuli.faces(s), cell.task)), cell.seed)
+    samples, earlier = p.finetuning_samples[cell.task], {}
+
+    def keep(epoch: int, epochs: int) -> None:
+        for stage, share in enumerate(STAGES[1:], 1):
+            if epoch == _epochs(share, epochs):
+                earlier[f"stage {stage}"] = (
+                    copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
+                )
+
+    result = train(
+        p, model, faces, labels, samples, p.finetuning_rate, cell.scope, cell.seed, after_epoch=keep
+    )
+    return {"history": result["history"], "stage 0": result["model"]} | earlier
+
+
+@step(
+    needs=[stages.of(lambda s, cell: [(cell.at(stage=0),)]), stimuli.faces],
+    title="predictions of networks",
+)
+def finetuned(s: Study, cell: Cell) -> dict[str, Any]:
+    """A finetuned network at its stage: `model`, `history` (up to there), and `predictions` (see `_predictions`)."""
+    trained, (faces, labels) = stages(s, cell.at(stage=0)), _learned(s, cell)
+    model, history = trained[f"stage {cell.stage}"], trained["history"]
     logits = training.predict(vgg.merge_batch_norm(model), torch.from_numpy(faces.pixels.values))
-    return result | {"predictions": _predictions(faces, labels, logits)}
+    return {
+        "model": model,
+        "history": history[: _epochs(STAGES[cell.stage], len(history))],
+        "predictions": _predictions(faces, labels, logits),
+    }
 
 
 def network(s: Study, cell: Cell) -> vgg.VGG16:
@@ -113,12 +143,13 @@ def train(
     labels: np.ndarray,
     samples: int,
     rate: float,
-    scope: str,
+    scope: Scope,
     seed: int,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train by the parameters' recipe on the images whose `split` is "train"; `model` (on the CPU) and `history`.
 
-    Images whose `split` is "validation", if there are any, are reported on.
+    Images whose `split` is "validation", if there are any, are reported on. `options` go to `training.train`.
     """
     pixels = torch.from_numpy(images.pixels.values)
     labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
@@ -136,8 +167,21 @@ def train(
         augment=p.augment,
         bfloat16=p.bfloat16,
         validation=(pixels[checked], labels[checked]) if len(checked) else None,
+        **options,
     )
     return {"model": model.cpu(), "history": history}
+
+
+def _learned(s: Study, cell: Cell) -> tuple[xr.Dataset, np.ndarray]:
+    """The faces of a network's task and their classes."""
+    faces = stimuli.faces(s)
+    of_task = np.flatnonzero(faces.group.values == cell.task)
+    return faces.isel(image=of_task), stimuli.labels(faces, cell.task)[of_task]
+
+
+def _epochs(share: float, epochs: int) -> int:
+    """How many of the epochs come nearest to a share of all; at least 1."""
+    return max(1, round(share * epochs))
 
 
 def _new(p: Any, classes: int, seed: int) -> vgg.VGG16:

@@ -91,7 +91,7 @@ def nets(p: Any) -> list[Net]:
     """All networks, from the study's first pretraining; sets side by side, so that workers need different faces."""
     pretraining = next(iter(p.pretrainings))
     return [
-        Net(evidence, seed, pretraining, seed % p.pretraining_runs)
+        Net(evidence, seed, pretraining, p.first_seed + seed % p.pretraining_runs)
         for seed, evidence in product(range(p.evidence_seeds), p.evidence)
     ]
 
@@ -161,7 +161,7 @@ def _faces(p: Any, evidence: str, first: int, people: int, views: int) -> xr.Dat
 def network(s: Study, net: Net) -> vgg.VGG16:
     """A pretrained network finetuned on a set, ready to explain: batch norm merged, evaluation mode."""
     p, faces = s.p, training_faces(s, net.evidence)
-    model = vgg.new_head(networks.pretrained(s, net.pretraining, net.run)["model"], 2, net.seed)
+    model = vgg.new_classifier(networks.pretrained(s, net.pretraining, net.run)["model"], 2, net.seed)
     trained = networks.train(
         p, model, faces, faces.label.values, p.evidence_samples, p.finetuning_rate, "all", net.seed
     )

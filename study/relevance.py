@@ -38,7 +38,7 @@ class Relevance(Settings):
 
 
 @step(
-    *("composite", "explain", "explained_images"),
+    *("composite", "explain", "explained_images", "explained_people"),
     needs=[networks.finetuned, stimuli.faces],
     title="relevance maps",
     work=lambda s, cell: s.p.explained_images,

@@ -33,7 +33,8 @@ from study import parallel, provenance, store
 from study.grid import Cell, cells, table
 from study.settings import Settings, is_built_in
 
-GRID = ("pretrainings", "tasks", "seeds", "pretraining_runs")  # what decides which networks there are
+# What decides which networks there are.
+GRID = ("pretrainings", "tasks", "seeds", "pretraining_runs", "first_seed", "scope")
 FREE = ("device", "workers", "path")  # where and how fast, never what
 IN_MEMORY = 24  # results kept open in a process, the last ones used
 Args = tuple[Any, ...]
@@ -260,8 +261,13 @@ class Study:
         return cells(self.p)
 
     @property
+    def firsts(self) -> list[Cell]:
+        """The networks of the first seed of each pretraining run, for what is too costly to do with every seed."""
+        return [cell for cell in self.grid if cell.seed < self.p.first_seed + self.p.pretraining_runs]
+
+    @property
     def networks(self) -> pd.DataFrame:
-        """One row per network: model (its name), family, pretraining, task, seed, run."""
+        """One row per network: model (its name), family, and the attributes of `Cell`."""
         return table(self.grid)
 
     def but(self, **changes: Any) -> Study:

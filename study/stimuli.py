@@ -6,7 +6,7 @@ tested and explained on people they never saw, and every network is explained on
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,10 @@ class Stimuli(Settings):
     pretraining_classes: int = Field(40, ge=2, description="people in procedural face pretraining")
     pretraining_views: int = Field(80, ge=4, description="images per class in procedural pretraining")
     explained_images: int = Field(120, ge=4, le=100000, description="held-out images explained, at most")
+    explained_people: Literal["known", "new"] = Field(
+        "known",
+        description="people on the explained images: those of the identity task, or people whom no network saw",
+    )
 
 
 @step(
@@ -103,7 +107,7 @@ def pretraining_set(s: Study, pretraining: str) -> xr.Dataset:
 def explained(s: Study) -> xr.Dataset:
     """The faces that every network is explained on: `faces` at the indices of `explained_index`.
 
-    A step that calls this declares "explained_images" and needs `faces`.
+    A step that calls this declares "explained_images" and "explained_people", and needs `faces`.
     """
     dataset = faces(s)
     return dataset.isel(image=explained_index(s, dataset))
@@ -112,16 +116,21 @@ def explained(s: Study) -> xr.Dataset:
 def explained_index(s: Study, dataset: xr.Dataset) -> np.ndarray:
     """Indices (int64) of the images every network is explained on.
 
-    They are test images of the identity task, spread evenly over people, at most `explained_images`.
+    They are test images of the identity task, or of the gender task, whose test people no network ever saw; spread
+    evenly over people, at most `explained_images`.
     """
-    held_out = np.flatnonzero((dataset.group.values == "identity") & (dataset.split.values == "test"))
+    group = {"known": "identity", "new": "gender"}[s.p.explained_people]
+    held_out = np.flatnonzero((dataset.group.values == group) & (dataset.split.values == "test"))
     turn = pd.Series(dataset.identity.values[held_out]).groupby(dataset.identity.values[held_out]).cumcount()
     order = np.argsort(turn.to_numpy(), kind="stable")
     return np.sort(held_out[order[: s.p.explained_images]])
 
 
 def explained_inputs(s: Study, task: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The explained images as networks take them, `(N, 3, H, W)` float32, and their true classes `(N,)` int64."""
+    """The explained images as networks take them, `(N, 3, H, W)` float32, and their true classes `(N,)` int64.
+
+    The class is -1 where new people are shown to a network of the identity task, which has none for them.
+    """
     dataset = faces(s)
     index = explained_index(s, dataset)
     images = vgg.normalise(torch.from_numpy(dataset.pixels.values[index]))

@@ -5,6 +5,7 @@ AdamW (Loshchilov & Hutter 2019) with a one-cycle learning rate (Smith & Topin 2
 
 import math
 import time
+from collections.abc import Callable
 
 import pandas as pd
 import torch
@@ -33,17 +34,20 @@ def train(
     validation: tuple[Tensor, Tensor] | None = None,
     augment: bool = False,
     bfloat16: bool = False,
+    after_epoch: Callable[[int, int], None] = lambda epoch, epochs: None,
 ) -> pd.DataFrame:
     """Train `model` in place and leave it in evaluation mode with the weights of the last step.
 
     `pixels (N, 3, H, W)` uint8, `labels (N,)` int64 in `0..classes - 1`; `validation` is another such pair,
     which is only reported on and never chooses anything. `samples` images are shown, rounded to whole epochs of
-    the N. `scope` says what learns: the last linear layer ("head"), the three linear layers ("classifier") or
-    everything ("all"); what does not learn runs in evaluation mode, its batch norm statistics untouched.
+    the N. `scope` says what learns: the three linear layers ("classifier"), these and the last block of convolutions
+    ("last_block") or everything ("all"); what does not learn runs in evaluation mode, its batch norm statistics
+    untouched.
     `learning_rate` is the peak of the cycle. `augment` mirrors each image at random and shifts and scales it a
     little. `seed` fixes data order, dropout and augmentation: same machine, same number of threads, same
     arguments, same weights. `bfloat16` runs layers in mixed precision: nearly twice as fast where the processor
-    supports it, far slower where it does not. Tells `parallel.progress` of the images shown.
+    supports it, far slower where it does not. `after_epoch(epoch, epochs)` is called after each. Tells
+    `parallel.progress` of the images shown.
 
     Returns one row per epoch: `epoch` (from 1), `train_loss` and `train_accuracy` (running, with dropout
     and augmentation), `validation_accuracy` (NaN without validation) and `seconds`.
@@ -104,6 +108,7 @@ def train(
                 "seconds": time.perf_counter() - started,
             }
             history.append(row)
+            after_epoch(epoch, epochs)
             parallel.progress(samples / epochs)
     model.to(memory_format=torch.contiguous_format).eval()
     return pd.DataFrame(history)
@@ -134,9 +139,11 @@ def _split(model: VGG16, scope: str) -> tuple[nn.Module, nn.Module]:
     """The part that stays as it is and the part that learns; the second takes the first one's output."""
     if scope == "all":
         return nn.Identity(), model
-    if scope == "classifier":
-        return sequential(model)[: -len(model.classifier)], model.classifier
-    return sequential(model)[:-2], model.classifier[-2:]
+    layers = sequential(model)
+    first = len(model.features) + 2  # after average pooling and flattening
+    if scope == "last_block":
+        first = [k for k, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)][-2] + 1
+    return layers[:first], layers[first:]
 
 
 def _decayed(module: nn.Module, weight_decay: float) -> list[dict]:

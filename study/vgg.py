@@ -146,12 +146,13 @@ def sequential(model: VGG16) -> nn.Sequential:
     )
 
 
-def new_head(model: VGG16, classes: int, seed: int) -> VGG16:
-    """A copy of `model` whose last linear layer is fresh, for `classes` classes; all else is as it was."""
+def new_classifier(model: VGG16, classes: int, seed: int) -> VGG16:
+    """A copy of `model` whose three linear layers are fresh, for `classes` classes; all else is as it was."""
     result = empty(dataclasses.replace(model.architecture, classes=classes))
-    for new, old in zip(sequential(result)[:-1], sequential(model)[:-1], strict=True):
-        new.load_state_dict(old.state_dict())
-    _initialise(result.classifier[-1], torch.Generator().manual_seed(seed))
+    result.features.load_state_dict(model.features.state_dict())
+    generator = torch.Generator().manual_seed(seed)
+    for layer in result.classifier:
+        _initialise(layer, generator, FLATTENED if layer is result.classifier[0] else HIDDEN)
     return result.train(model.training)
 
 
