@@ -202,10 +202,11 @@ class Step:
 
         return remembered((self.kind, dim, tuple(self.key(s, *job) for job in jobs)), join)
 
-    def grid(self, s: Study) -> xr.Dataset:
-        """The datasets of every network, along `model`, with coordinates that say which network it is."""
-        rows = table(s.grid)
-        whole = self.all(s, [(cell,) for cell in s.grid], "model")
+    def grid(self, s: Study, cells: list[Cell] | None = None) -> xr.Dataset:
+        """The datasets of every network, or of `cells`, along `model`, with coordinates that say which network it is."""
+        cells = s.grid if cells is None else cells
+        rows = table(cells)
+        whole = self.all(s, [(cell,) for cell in cells], "model")
         return whole.assign_coords({name: ("model", rows[name].to_numpy()) for name in rows})
 
 
