@@ -1,4 +1,8 @@
-"""Every claim recomputed under every combination of analytic choices, and how often its verdict holds.
+"""Every claim recomputed under other analytic choices, and how often its verdict holds.
+
+Choices that read the same masked images are crossed in full. Those that need maps or masked images of their own leave
+the study's analysis one at a time: all of their combinations would take several times as long. What only two of these
+together would change is therefore not seen.
 
 Steegen, Tuerlinckx, Gelman & Vanpaemel 2016, "Increasing transparency through a multiverse analysis", Perspectives on
 Psychological Science 11(5); Simonsohn, Simmons & Nelson 2020, "Specification curve analysis", Nature Human Behaviour 4.
@@ -6,8 +10,8 @@ Psychological Science 11(5); Simonsohn, Simmons & Nelson 2020, "Specification cu
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,13 +19,15 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from pydantic import Field
 
-from study import claims, parallel, stored
+from study import claims, parallel, replications, stored
 from study.settings import Settings
 from study.steps import Study
+from study.verdicts import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 
-Choice = Literal["composite", "ranking", "fill", "measure", "percent_range", "likeness"]
-CHOICES = get_args(Choice)
-COSTLY = ("composite", "ranking", "fill")  # choices that need maps or masked images of their own
+# Choices that need maps or masked images of their own, which take time.
+Costly = Literal["composite", "explain", "explained_people", "ranking", "fill"]
+Choice = Literal[Costly, "measure", "percent_range", "likeness"]
+COSTLY, CHOICES = get_args(Costly), get_args(Choice)
 NUMBERS = ("estimate", "ci_low", "ci_high", "verdict", "part")
 
 
@@ -34,7 +40,8 @@ class Multiverse(Settings):
             "percent_range": ["all", "few", "many"],
             "likeness": ["spearman", "overlap"],
         },
-        description="choices that every claim is recomputed under, in all combinations",
+        description="choices that every claim is recomputed under: those of measures in all combinations, those that "
+        "need maps or masked images of their own one at a time",
     )
     multiverse_resamples: int = Field(
         400, ge=100, le=100000, description="bootstrap resamples of each of those"
@@ -87,62 +94,78 @@ def decide(root: Path, universes: list[tuple[Any, str]]) -> None:
         parallel.progress(1)
 
 
-def robustness(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """How far each claim's verdict holds: `{claim: {analyses, share, verdict, flips, flips_share}}`.
+def robustness(table: pd.DataFrame, shown: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """How far each claim's verdict holds under other analyses.
 
-    share: of the analyses whose verdict is the default analysis's. flips: the choice ("fill: grey") under which it
-    holds least often, and flips_share how often it holds there; None where no choice matters.
+    Args:
+        table: as `analyses` gives it.
+        shown: the verdict of each claim that is asked about; None: that of the table's own default analysis.
+
+    Returns:
+        `{claim: {analyses, supported, inconclusive, contradicted, verdict, share, default, flips, flips_share}}`.
+        analyses: how many there are, and then how many give which verdict. verdict, share: the one shown, and how many
+        of them give it. default: the verdict of the table's default analysis. flips: the choice ("fill: grey") under
+        which the verdict shown holds least often, and flips_share how often it holds there; None where no choice
+        matters.
     """
-    result = {}
+    options, result = by_choice(table, shown), {}
     for name, rows in table.groupby("claim"):
-        verdict = _default(rows).verdict
-        worst = by_choice(rows).sort_values("share", kind="stable").head(1)
+        default = _default(rows).verdict
+        verdict = (shown or {}).get(name, default)
+        worst = options[options.claim == name].sort_values("share", kind="stable").head(1)
         flips = None if worst.empty or worst.share.item() == 1 else worst.iloc[0]
         result[name] = {
             "analyses": len(rows),
-            "share": float((rows.verdict == verdict).mean()),
+            **{each: int((rows.verdict == each).sum()) for each in (SUPPORTED, INCONCLUSIVE, CONTRADICTED)},
             "verdict": verdict,
+            "share": float((rows.verdict == verdict).mean()),
+            "default": default,
             "flips": None if flips is None else f"{flips.choice}: {flips.value}".replace("_", " "),
             "flips_share": None if flips is None else float(flips.share),
         }
     return result
 
 
-def by_choice(table: pd.DataFrame) -> pd.DataFrame:
-    """How often the verdict holds under each value of each choice: claim, choice, value, share, analyses."""
+def by_choice(table: pd.DataFrame, shown: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """How often the verdict `shown` (see `robustness`) holds under each value of each choice.
+
+    Columns: claim, choice, value, share, analyses. A costly choice is judged where the other costly ones are as usual.
+    """
     rows = []
     for name, of_claim in table.groupby("claim"):
-        holds = of_claim.verdict == _default(of_claim).verdict
-        for choice in choices(name):
-            if choice in of_claim and len(set(of_claim[choice])) > 1:
-                for value, group in holds.groupby(of_claim[choice]):
-                    row = {"claim": name, "choice": choice, "value": value}
-                    rows.append(row | {"share": float(group.mean()), "analyses": len(group)})
+        default = _default(of_claim)
+        varied = [c for c in choices(name) if c in of_claim and of_claim[c].nunique() > 1]
+        holds = of_claim.verdict == (shown or {}).get(name, default.verdict)
+        for choice in varied:
+            others = [c for c in varied if c in COSTLY and c != choice] if choice in COSTLY else []
+            usual = (of_claim[others] == default[others]).all(axis=1)
+            for value, group in holds[usual].groupby(of_claim[choice]):
+                row = {"claim": name, "choice": choice, "value": value}
+                rows.append(row | {"share": float(group.mean()), "analyses": len(group)})
     return pd.DataFrame(rows, columns=["claim", "choice", "value", "share", "analyses"])
 
 
 def ledger(s: Study) -> list[dict[str, Any]]:
-    """All claims (`claims.ledger`), each with `robustness`: as `robustness` gives it, and `source`, whose analyses."""
+    """All claims (`claims.ledger`), each with `robustness` and `replications`.
+
+    robustness: of the verdict shown, as `robustness` gives it, and `source`, whose analyses these are. replications:
+    as `replications.held` gives it, or None where the study was not repeated.
+    """
+    records = claims.ledger(s)
     table, source = best(s)
-    robust = robustness(table)
-    return [record | {"robustness": robust[record["id"]] | {"source": source}} for record in claims.ledger(s)]
+    robust = robustness(table, {record["id"]: record["verdict"] for record in records})
+    again = replications.held(replications.best(s, records)[0])
+    return [
+        record
+        | {"robustness": robust[record["id"]] | {"source": source}, "replications": again.get(record["id"])}
+        for record in records
+    ]
 
 
 def best(s: Study) -> tuple[pd.DataFrame, str]:
     """The largest multiverse there is of this study, and where it comes from."""
-    kept = of_this_study(s)
+    kept = stored.of_study(s, "multiverse")
     return (kept.tables["analyses"], kept.note(s)) if kept else (analyses(s), "computed with this book")
-
-
-def of_this_study(s: Study) -> stored.Stored | None:
-    """The stored multiverse, if every parameter that a claim depends on is what it was there, else None."""
-    try:
-        kept = stored.recall("multiverse")
-    except FileNotFoundError:
-        return None
-    decisive = set().union(*(step.depends_on() for step in claims.STEPS.values())) - {"device"}
-    here, there = json.loads(s.settings.model_dump_json()), kept.manifest["parameters"]
-    return kept if all(name in there and there[name] == here[name] for name in decisive) else None
 
 
 def _default(rows: pd.DataFrame) -> pd.Series:
@@ -150,7 +173,11 @@ def _default(rows: pd.DataFrame) -> pd.Series:
 
 
 def _combinations(p: Any, names: tuple[str, ...]) -> list[dict[str, str]]:
-    """All combinations of the values of the named choices; a choice that is not varied keeps its value."""
+    """What is tried of the named choices; a choice that is not varied keeps its value."""
     # The study's own value belongs to the multiverse even if the profile's list leaves it out.
     values = {name: list(dict.fromkeys([getattr(p, name), *p.multiverse.get(name, ())])) for name in names}
-    return [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
+    usual = {name: of_name[0] for name, of_name in values.items()}
+    costly = [usual] + [usual | {name: v} for name in names if name in COSTLY for v in values[name][1:]]
+    cheap = {name: of_name for name, of_name in values.items() if name not in COSTLY}
+    crossed = [dict(zip(cheap, combination, strict=True)) for combination in product(*cheap.values())]
+    return [one | other for one in costly for other in crossed]

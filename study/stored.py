@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from study import canaries, provenance
+from study import canaries, claims, provenance
 from study.steps import Study
 
 FOLDER = provenance.ROOT / "book" / "stored"
@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "retrain": "retrain",
     "calibration": "certainty",
     "multiverse": "multiverse",
+    "replications": "replications",
 }
 
 
@@ -102,6 +103,28 @@ def recall(name: str) -> Stored:
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
     manifest, canary = (json.loads((folder / file).read_text()) for file in (MANIFEST, CANARY))
     return Stored(name, tables, manifest, canary)
+
+
+def of_study(s: Study, name: str) -> Stored | None:
+    """The stored result `name`, if every parameter that a claim depends on is what it was there, else None."""
+    try:
+        kept = recall(name)
+    except FileNotFoundError:
+        return None
+    decisive = set().union(*(step.depends_on() for step in claims.STEPS.values())) - {"device"}
+    here, there = json.loads(s.settings.model_dump_json()), kept.manifest["parameters"]
+    return kept if all(each in there and there[each] == here[each] for each in decisive) else None
+
+
+def of_study(s: Study, name: str) -> Stored | None:
+    """The stored result `name`, if every parameter that a claim depends on is what it was there, else None."""
+    try:
+        kept = recall(name)
+    except FileNotFoundError:
+        return None
+    decisive = set().union(*(step.depends_on() for step in claims.STEPS.values())) - {"device"}
+    here, there = json.loads(s.settings.model_dump_json()), kept.manifest["parameters"]
+    return kept if all(each in there and there[each] == here[each] for each in decisive) else None
 
 
 def recall_or(s: Study, name: str, live: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], str]:
