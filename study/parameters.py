@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from study import (
     asymmetry,
     certainty,
+    depth,
     explorer,
     generalisation,
     humans,
@@ -30,6 +31,7 @@ from study import (
     networks,
     planted,
     relevance,
+    replications,
     retrain,
     sanity,
     shortcuts,
@@ -64,9 +66,11 @@ class Parameters(
     humans.Humans,
     explorer.Explorer,
     certainty.Certainty,
+    replications.Replications,
     multiverse.Multiverse,
     verdicts.Inference,
     asymmetry.Asymmetry,
+    depth.Depth,
     models.Models,
     generalisation.Generalisation,
     masking.Masking,
@@ -99,6 +103,17 @@ class Parameters(
         if self.sanity_label_people > self.narrow_people:
             raise ValueError(
                 f"sanity_label_people={self.sanity_label_people}: at most narrow_people={self.narrow_people}"
+            )
+        runs = self.pretraining_runs
+        if runs > 1 and (self.seeds % runs or self.seeds < 2 * runs):
+            raise ValueError(
+                f"pretraining_runs={runs}, seeds={self.seeds}: each run needs as many seeds as the others, at least 2; "
+                f"set seeds={runs * max(2, round(self.seeds / runs))}, or pretraining_runs=1"
+            )
+        if self.explained_people == "new" and self.explain == "true" and "identity" in self.tasks:
+            raise ValueError(
+                "explained_people='new', explain='true': new people are no class of the identity task; "
+                "set explain=predicted, or tasks=[gender]"
             )
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"tasks={list(self.tasks)}: each task once")
