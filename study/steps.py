@@ -93,6 +93,10 @@ class Step:
         """This step as a need, for every network of the grid."""
         return Need(self, lambda s, *_: [(cell,) for cell in s.grid], GRID)
 
+    def firsts(self) -> Need:
+        """This step as a need, for the first seed of each pretraining run."""
+        return Need(self, lambda s, *_: [(cell,) for cell in s.firsts], GRID)
+
     def _same(self, s: Study, *args: Any) -> list[Args]:
         return [args[: len(self.parameters)]]
 
@@ -203,7 +207,7 @@ class Step:
         return remembered((self.kind, dim, tuple(self.key(s, *job) for job in jobs)), join)
 
     def grid(self, s: Study, cells: list[Cell] | None = None) -> xr.Dataset:
-        """The datasets of every network, or of `cells`, along `model`, with coordinates that say which network it is."""
+        """The datasets of every network, or of `cells`, along `model`, with coordinates that say which each is."""
         cells = s.grid if cells is None else cells
         rows = table(cells)
         whole = self.all(s, [(cell,) for cell in cells], "model")
