@@ -17,7 +17,7 @@ from study.steps import Study, step
 
 PEOPLE = 30  # of the simulated studies, near those of the paper
 ACCURACY = 0.9  # of simulated hits and misses
-PLANNED_SEEDS = (2, 3, 4, 5, 7, 10, 15, 20)
+PLANNED_NETWORKS = (2, 3, 4, 5, 7, 10, 15, 20)
 PLANNED_PEOPLE = (1, 2, 4)  # times those of the study
 
 
@@ -59,22 +59,31 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
 def power(s: Study, records: list[dict]) -> pd.DataFrame:
     """Chance that a larger study reaches a verdict on each claim, if the truth is what this study estimates.
 
-    Columns: claim, people (in the planned study), seeds, power. The effect is the distance from the deciding part's
-    estimate to the nearest end of the claim's region; a claim whose interval is not made from people and networks
-    (C8) is left out.
+    Columns: claim, people (in the planned study), networks (of each family that are independent: seeds, or pretraining
+    runs where there are several), power. The effect is the `distance` of the deciding part's estimate; a claim whose
+    interval is not made from people and networks (C8) is left out.
     """
-    rows = []
+    rows, networks = [], s.p.pretraining_runs if s.p.pretraining_runs > 1 else s.p.seeds
     for record in records:
         part = next(part for part in record["parts"] if part["label"] == record["part"])
         if not part["variance"] or not np.isfinite(part["variance"]).all():
             continue
-        # Values that `power` does not use are left at zero: it plans from variances alone.
-        estimate = Estimate(np.array(0.0), np.array(0.0), np.array(part["variance"]), np.array(part["df"]))
-        effect = min(abs(part["estimate"] - bound) for bound in record["bounds"])
+        estimate = Estimate(np.array(part["estimate"]), np.array(part["variance"]), np.array(part["df"]))
+        effect = distance(part["estimate"], record["bounds"], record["smallest"])
         people = round(part["df"][0]) + 1
-        for more, seeds in product(PLANNED_PEOPLE, PLANNED_SEEDS):
-            planned = {"people": (people, more * people), "seeds": (s.p.seeds, seeds)}
+        for more, planned_networks in product(PLANNED_PEOPLE, PLANNED_NETWORKS):
+            planned = {"people": (people, more * people), "seeds": (networks, planned_networks)}
             chance = calibration.power(estimate, effect, **planned)
             row = {"claim": f"{record['id']} {record['title']}", "people": f"{more * people} people"}
-            rows.append(row | {"seeds": seeds, "power": chance})
-    return pd.DataFrame(rows, columns=["claim", "people", "seeds", "power"])
+            rows.append(row | {"networks": planned_networks, "power": chance})
+    return pd.DataFrame(rows, columns=["claim", "people", "networks", "power"])
+
+
+def distance(estimate: float, bounds: list[float], smallest: float | None) -> float:
+    """How far an estimate is from the bound that its interval has to clear for a verdict, in the claim's unit.
+
+    With a smallest effect of interest beyond the one bound, that is the one of the two that is further away.
+    """
+    if smallest is None:
+        return min(abs(estimate - bound) for bound in bounds)
+    return max(abs(estimate - bounds[0]), abs(estimate - smallest))

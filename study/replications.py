@@ -41,7 +41,9 @@ def replication(s: Study, number: int) -> Study:
 
 def tables(s: Study) -> dict[str, pd.DataFrame]:
     """The tables that are stored: `replications`, one row per replication and part of a claim (see `rows`)."""
-    numbers = tqdm(range(s.p.replications + 1), desc="replications", unit="study", disable=not s.p.replications)
+    numbers = tqdm(
+        range(s.p.replications + 1), desc="replications", unit="study", disable=not s.p.replications
+    )
     each = [rows(claims.ledger(replication(s, number)), number) for number in numbers]
     return {"replications": pd.concat(each, ignore_index=True)}
 
@@ -49,13 +51,13 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
 def rows(records: list[dict[str, Any]], number: int) -> pd.DataFrame:
     """The parts of the claims of one ledger.
 
-    Columns: replication, claim, part, estimate, ci_low, ci_high, verdict, decides (whether it is the part that the
+    Columns: replication, claim, part, estimate, ci_low, ci_high, verdict, shown (whether it is the part that the
     ledger shows, whose verdict is the claim's).
     """
     return pd.DataFrame(
         {"replication": number, "claim": record["id"], "part": part["label"]}
         | {name: part[name] for name in (*NUMBERS, "verdict")}
-        | {"decides": part["label"] == record["part"]}
+        | {"shown": part["label"] == record["part"]}
         for record in records
         for part in record["parts"]
     )
@@ -79,7 +81,7 @@ def held(table: pd.DataFrame) -> dict[str, dict[str, int]]:
     n: replications; same: how many of them give the verdict of the study itself. Empty where there are none.
     """
     result = {}
-    for name, verdicts in table[table.decides].set_index("replication").groupby("claim").verdict:
+    for name, verdicts in table[table.shown].set_index("replication").groupby("claim").verdict:
         again = verdicts.drop(index=0)
         if len(again):
             result[name] = {"n": len(again), "same": int((again == verdicts[0]).sum())}
