@@ -150,8 +150,7 @@ def curves(
     `predict` maps `(B, C, H, W)` to logits `(B, classes)`; `labels` `(N,)` are the classes whose fate is followed.
     Most-relevant-first; pass negated scores for least-relevant-first. Returns a dataset with dimensions `(mode,
     percent, image)`: `correct` (bool), `prediction` (int64), `logit` and `probability` (float32) of the label.
-    `prediction` shows whether the model's own unmasked decision survives. `area` needs 0 and 100 among the percents
-    (untouched and fully filled). ValueError as `select`.
+    With the model's own unmasked decisions for labels, `correct` shows whether these survive. ValueError as `select`.
     """
     masks = select(scores, list(percents), seed=seed)
     batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
@@ -175,25 +174,21 @@ def curves(
     )
 
 
-def area(curve: xr.DataArray, low: float = 0.0, high: float = 100.0) -> xr.DataArray:
-    """Mean height of a curve between two of its percents, by trapezoids; over the whole range, its area / 100.
+def area(curve: xr.DataArray) -> xr.DataArray:
+    """Mean height of a curve over the logarithm of its percents, by trapezoids; of a single percent its height.
 
-    ValueError unless the curve has a value at both ends, because areas over different ranges do not compare. Samek et
-    al. 2017, "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS 28(11).
+    Every doubling of the mask counts alike; over percents as they are, the step from 20 to 40 % would weigh eight times
+    that from 2.5 to 5 %. Areas compare only over the same percents. ValueError for percents that are not above 0. After
+    Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS 28(11), who
+    average over percents.
     """
     curve = curve.sortby("percent").astype(float)
-    if not low < high or not {low, high} <= set(curve.percent.values.tolist()):
-        percents = ", ".join(f"{value:g}" for value in curve.percent.values)
-        raise ValueError(f"an area needs the percents {low:g} and {high:g}; this curve has {percents}")
-    return curve.sel(percent=slice(low, high)).integrate("percent") / (high - low)
-
-
-def symmetric_gain(most: xr.DataArray, least: xr.DataArray) -> xr.DataArray:
-    """Area between the curves of most- and least-relevant-first masking; positive when the ranking is right.
-
-    Keeping relevant pixels should help and removing them should hurt, so the sign is turned for `remove`. A filling
-    that helps or hurts by itself moves both curves alike and cancels. Blücher, Vielhaben & Strodthoff 2024,
-    "Decoupling pixel flipping and occlusion strategy for consistent XAI benchmarks", TMLR (symmetric relevance gain).
-    """
-    sign = xr.where(most["mode"] == "keep", 1, -1)
-    return sign * (area(most) - area(least))
+    percents = curve.percent.values
+    if not (percents > 0).all():
+        raise ValueError(
+            f"an area over the logarithm of percents needs percents above 0, not {percents[0]:g}"
+        )
+    if len(percents) == 1:
+        return curve.isel(percent=0, drop=True)
+    steps = np.log(percents)
+    return curve.assign_coords(percent=steps).integrate("percent") / (steps[-1] - steps[0])

@@ -12,48 +12,53 @@ import torch
 import xarray as xr
 from scipy.stats import rankdata
 
+from analysis import attribution
 from study import networks, relevance, stimuli
-from study.generalisation import controls
 from study.grid import Cell
-from study.masking import CLAIM, RIVALS, against_controls, masked, performance
+from study.masking import ALIGNED, CLAIM, RIVALS, against_controls, aligned, masked, performance
+from study.relevance import SEED
 from study.steps import Study, step
 
-CONTROLS = tuple(name for name in RIVALS if name != "least")
-SHOWN = ("consensus", "own", "average", "centre", "random")  # rankings in the table of pixels needed
+CONTROLS = (*RIVALS, ALIGNED)
+SHOWN = ("consensus", "own", "average", ALIGNED, "centre", "random")  # rankings in the table of pixels needed
+
+
+def shown_to(s: Study, cell: Cell) -> list[tuple[Cell]]:
+    """A network and those of all other families, the first seed of each pretraining run."""
+    return [(c,) for c in s.firsts if c == cell or c.family != cell.family]
 
 
 @step(
-    *("ranking", "fill", "percents", "explained_images", "explained_people", "grid"),
-    needs=[
-        relevance.explain.of(lambda s, cell: [(c,) for c in s.grid if c == cell or c.family != cell.family]),
-        networks.finetuned,
-        stimuli.faces,
-    ],
+    *("ranking", "fill", "percents", "explained_images", "explained_people"),
+    needs=[relevance.explain.of(shown_to, "grid"), networks.finetuned, stimuli.faces],
     title="consensus masks",
-    work=lambda s, cell: s.p.explained_images * (len(RIVALS) + 2),
+    work=lambda s, cell: s.p.explained_images * (len(CONTROLS) + 2),
 )
 def curves(s: Study, cell: Cell) -> xr.Dataset:
     """One network on the consensus mask of all *other* families, on its own masks, and on controls.
 
     The consensus of an image is the mean over families of the mean over their networks of the map's pixel ranks (0..1).
-    Controls are made from the consensus maps, so "average" is one fixed mask for (nearly) all faces. Dimensions
-    `(ranking, mode, percent, image)`.
+    Controls are made from the consensus maps, so "average" is one fixed mask for (nearly) all faces, and "average
+    aligned" one that is laid on each by its landmarks. What is followed is the class that
+    the network's own map explains. Dimensions `(ranking, mode, percent, image)`.
     """
-    images, labels = stimuli.explained_inputs(s, cell.task)
+    images, _ = stimuli.explained_inputs(s, cell.task)
     families = defaultdict(list)
-    for source in s.grid:
+    for (source,) in shown_to(s, cell):
         if source.family != cell.family:
             families[source.family].append(pixel_ranks(relevance.scores(s, source)))
     shared = torch.stack([torch.stack(maps).mean(0) for maps in families.values()]).mean(0)
     scores = {"consensus": shared, "own": relevance.scores(s, cell)}
-    scores |= controls(shared, images, stimuli.people(s))
-    return masked(networks.network(s, cell), images, labels, scores, s.p.percents, s.p.fill)
+    known = {"seed": SEED, "images": images.cpu(), "identities": stimuli.people(s)}
+    scores |= {name: attribution.control(name, shared, **known) for name in RIVALS} | aligned(s, shared)
+    model, labels = networks.network(s, cell), relevance.explained_class(s, cell)
+    return masked(model, images, labels, scores, s.p.percents, s.p.fill, ends=True)
 
 
-@step(*CLAIM, needs=[curves.every(), stimuli.faces], title="claim C7")
+@step(*CLAIM, needs=[curves.firsts(), stimuli.faces], title="claim C7")
 def claim(s: Study) -> dict[str, Any]:
     """Claim C7: the consensus of all other families beats every control."""
-    return against_controls(s, curves.grid(s), "consensus", CONTROLS)
+    return against_controls(s, curves.grid(s, s.firsts), "consensus", CONTROLS)
 
 
 def pixel_ranks(scores: torch.Tensor) -> torch.Tensor:
@@ -68,10 +73,11 @@ def pixels_needed(s: Study, reach: float = 0.8) -> pd.DataFrame:
     percent: the smallest share of pixels, interpolated, from which on performance has risen by `reach` of the way from
     no pixels to all; NaN for a family whose performance is no better with all pixels than with none.
     """
-    values = performance(s.p, curves.grid(s)).sel(mode="keep").mean("image").sortby("percent")
+    values = performance(s.p, curves.grid(s, s.firsts)).sel(mode="keep").mean("image")
     percents, families = values.percent.values, values.family.values
     rows = []
-    for family, ranking in product(dict.fromkeys(families), SHOWN):
+    shown = [name for name in SHOWN if name in values.ranking]
+    for family, ranking in product(dict.fromkeys(families), shown):
         heights = values.sel(ranking=ranking).isel(model=families == family).mean("model").values
         goal = heights[0] + reach * (heights[-1] - heights[0])
         needed = np.nan
@@ -79,5 +85,5 @@ def pixels_needed(s: Study, reach: float = 0.8) -> pd.DataFrame:
             last = np.flatnonzero(heights < goal)[-1]  # the first point is below the goal
             share = (goal - heights[last]) / (heights[last + 1] - heights[last])
             needed = percents[last] + share * (percents[last + 1] - percents[last])
-        rows.append({"family": family, "ranking": ranking, "percent": float(needed)})
+        rows.append({"family": family, "ranking": ranking.replace("_", " "), "percent": float(needed)})
     return pd.DataFrame(rows)

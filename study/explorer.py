@@ -1,4 +1,7 @@
-"""A handful of held-out faces, masked by every network's relevance under several rules, and shown to every network."""
+"""A handful of held-out faces, masked by every network's relevance under several rules, and shown to every network.
+
+The networks are the first seed of each pretraining run: with all seeds a page would be too heavy to send.
+"""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +30,12 @@ class Explorer(Settings):
     )
 
 
-CHOSEN = ("faces", "explained_images", "explained_people", "explorer_faces")  # what decides which faces there are
+CHOSEN = (
+    "faces",
+    "explained_images",
+    "explained_people",
+    "explorer_faces",
+)  # what decides which faces there are
 WAYS = ("explorer_composites", "percents")  # and how they can be masked
 
 
@@ -95,9 +103,9 @@ def masks(s: Study, cell: Cell) -> xr.Dataset:
 
 @step(
     *(*CHOSEN, *WAYS, "fill"),
-    needs=[masks.every(), networks.finetuned, stimuli.faces],
+    needs=[masks.firsts(), networks.finetuned, stimuli.faces],
     title="decisions to explore",
-    work=lambda s, cell: len(s.grid),
+    work=lambda s, cell: len(s.firsts),
 )
 def decisions(s: Study, cell: Cell) -> xr.Dataset:
     """What one network says of the chosen faces through every network's masks.
@@ -132,8 +140,8 @@ def decisions(s: Study, cell: Cell) -> xr.Dataset:
 
 def masks_of_all(s: Study) -> xr.Dataset:
     """`masks` of every network, along `source`."""
-    names = [cell.name for cell in s.grid]
-    return masks.all(s, [(cell,) for cell in s.grid], "source").assign_coords(source=names)
+    names = [cell.name for cell in s.firsts]
+    return masks.all(s, [(cell,) for cell in s.firsts], "source").assign_coords(source=names)
 
 
 def explore(s: Study) -> xr.Dataset:
@@ -142,10 +150,10 @@ def explore(s: Study) -> xr.Dataset:
     `filling (face, channel, y, x)` uint8 is what masked pixels look like, `truth (model, face)` the right class or -1.
     The attribute `classes` names each task's classes; people are numbered, not named.
     """
-    faces, said = chosen(s), decisions.grid(s)
+    faces, said = chosen(s), decisions.grid(s, s.firsts)
     filling = _as_pixels(_filling(s, _inputs(s, faces)))
     gender = pd.Index(stimuli.GENDERS).get_indexer(faces.gender.values)
-    truth = np.stack([gender if cell.task == "gender" else faces.person.values for cell in s.grid])
+    truth = np.stack([gender if cell.task == "gender" else faces.person.values for cell in s.firsts])
     faces = faces.assign(filling=(("face", "channel", "y", "x"), filling), truth=(("model", "face"), truth))
     people = int(said.prediction.max()) + 1
     classes = {"gender": list(stimuli.GENDERS), "identity": [f"person {n}" for n in range(1, people + 1)]}

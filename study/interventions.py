@@ -26,7 +26,11 @@ from study.steps import Study, step
 RIVALS = ("area", "random", "centre", "edges", "other_image", "average", "random_weights")
 QUESTIONS = {"size": "how much does it matter?", "direction": "is it for or against the class?"}
 EFFECTS = {"swap": "swapping the part", "fill": "filling the region"}
-CHOSEN = ("explained_images", "explained_people", "intervention_images")  # what decides which images are intervened on
+CHOSEN = (
+    "explained_images",
+    "explained_people",
+    "intervention_images",
+)  # what decides which images are intervened on
 
 
 class Interventions(Settings):
@@ -152,10 +156,12 @@ def correlations(whole: xr.Dataset) -> xr.DataArray:
 def table(s: Study) -> pd.DataFrame:
     """How well maps and rivals tell the effects of regions: means over images and networks of the rank correlation.
 
+    The networks are the first seed of each pretraining run.
+
     Columns: question, changed, ranking, correlation, low, high (intervals over people and seeds), ahead, ahead_low,
     ahead_high (correlation of relevance minus that of the rival, on the same images and networks), images, networks.
     """
-    told, people = correlations(intervene.grid(s)), chosen_faces(s).identity.values
+    told, people = correlations(intervene.grid(s, s.firsts)), chosen_faces(s).identity.values
     rows = []
     for question, changed, ranking in product(told.question.values, told.changed.values, told.ranking.values):
         if ranking == changed:
@@ -163,8 +169,8 @@ def table(s: Study) -> pd.DataFrame:
         of_ranking = told.sel(question=question, changed=changed)
         values, relevance_ = (of_ranking.sel(ranking=name).values for name in (ranking, "relevance"))
         row = {"question": QUESTIONS[question], "changed": EFFECTS[changed], "ranking": ranking}
-        row |= mean_row(s, values, people, "correlation")
-        ahead = mean_row(s, relevance_ - values, people, "ahead").values()
+        row |= mean_row(s, values, people, "correlation", s.firsts)
+        ahead = mean_row(s, relevance_ - values, people, "ahead", s.firsts).values()
         row |= dict(zip(("ahead", "ahead_low", "ahead_high"), ahead, strict=True))
         rows.append(row | {"images": values.shape[1], "networks": values.shape[0]})
     return pd.DataFrame(rows)
@@ -172,5 +178,5 @@ def table(s: Study) -> pd.DataFrame:
 
 def effects(s: Study) -> pd.DataFrame:
     """Mean effect of every region by task: task, changed, region, size (logits)."""
-    size = intervene.grid(s)["size"].groupby("task").mean().mean("image")
+    size = intervene.grid(s, s.firsts)["size"].groupby("task").mean().mean("image")
     return size.to_dataframe("size").reset_index().replace({"changed": EFFECTS})

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from pydantic import Field, field_validator
 
-from analysis import attribution, inference, masking, permutation, transfer
+from analysis import alignment, attribution, inference, masking, transfer
 from study import networks, relevance, stimuli
 from study.grid import Cell
 from study.relevance import SEED
@@ -19,9 +19,10 @@ from study.settings import Percent, Settings, ascending
 from study.steps import Study, step
 from study.verdicts import ESTIMATE, Region, answer, part
 
-RIVALS = ("random", "blobs", "centre", "least", "other_image", "average", "edges")  # need no further network
+RIVALS = ("random", "blobs", "centre", "other_image", "average", "edges")  # need no further network
+ALIGNED = "average_aligned"  # a rival where landmarks are known
 RANKINGS = ("relevance", *RIVALS, "random_weights")
-CONTROLS = tuple(name for name in RANKINGS if name not in ("relevance", "least"))
+CONTROLS = (*RIVALS, ALIGNED, "random_weights")
 MODE_SIGNS = {"keep": 1, "remove": -1}  # whether high performance under a ranking speaks for it
 
 
@@ -30,13 +31,21 @@ class Masking(Settings):
 
     fill: Literal["mean", "blur", "noise", "grey"] = Field("mean", description="what masked pixels become")
     percents: tuple[Percent, ...] = Field(
-        (2.0, 5.0, 10.0, 20.0, 40.0, 70.0), min_length=2, description="share of pixels kept or removed, %"
+        (2.5, 5.0, 10.0, 20.0, 40.0),
+        min_length=2,
+        description="share of pixels kept or removed, %; claims average over their logarithm, so that every doubling "
+        "counts alike",
     )
     measure: Literal["accuracy", "probability", "logit"] = Field(
-        "probability", description="performance of a masked image: for its true class"
+        "probability",
+        description="performance on a masked image: whether the network names the explained class (so that accuracy "
+        "means: its decision survives), or the probability or logit of the explained class",
     )
     percent_range: Literal["all", "few", "many"] = Field(
         "all", description="which of the percents claims count: all, or the half with few or with many pixels"
+    )
+    smallest_gain: float = Field(
+        0.02, gt=0, description="smallest effect of interest: mean lead in `measure` over a control"
     )
 
     _mask_percents = field_validator("percents")(ascending)
@@ -46,19 +55,27 @@ class Masking(Settings):
     *("ranking", "fill", "percents", "composite", "explained_images", "explained_people"),
     needs=[relevance.explain, networks.finetuned, stimuli.faces],
     title="masking",
-    work=lambda s, cell: s.p.explained_images * len(RANKINGS),
+    work=lambda s, cell: s.p.explained_images * len(CONTROLS),
 )
 def curves(s: Study, cell: Cell) -> xr.Dataset:
     """Masking curves of one network: `correct`, `probability`, `logit` `(ranking, mode, percent, image)`.
 
-    Rankings are the network's own relevance and every control, each followed for the true class.
+    Rankings are the network's own relevance and every control, each followed for the class that the relevance explains.
     """
     own, model = relevance.explain(s, cell), networks.network(s, cell)
-    images, labels = stimuli.explained_inputs(s, cell.task)
+    images, _ = stimuli.explained_inputs(s, cell.task)
     known = {"own": torch.from_numpy(own.relevance.values), "identities": stimuli.people(s)}
     targets = own.target.values
     scores = relevance.rankings(s, model, images, targets, RANKINGS, by=s.p.ranking, **known)
-    return masked(model, images, labels, scores, s.p.percents, s.p.fill)
+    scores |= aligned(s, scores["relevance"])
+    return masked(model, images, relevance.explained_class(s, cell), scores, s.p.percents, s.p.fill)
+
+
+def aligned(s: Study, scores: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The rival ALIGNED made from scores `(N, H, W)` of the explained images; nothing where landmarks are not known."""
+    faces = stimuli.explained(s)
+    known = "landmarks" in faces
+    return {ALIGNED: alignment.average_aligned(scores, faces.landmarks.values)} if known else {}
 
 
 def masked(
@@ -69,25 +86,26 @@ def masked(
     percents: tuple[float, ...],
     fill: str,
     modes: tuple[str, ...] = masking.MODES,
-    seed: int = SEED,
+    ends: bool = False,
 ) -> xr.Dataset:
     """`masking.curves` of several rankings' scores `(N, H, W)`: dimensions `(ranking, mode, percent, image)`.
 
-    With both modes, 0 and 100 percent are added: areas need the ends of a curve, which are the same for all rankings.
+    What is followed are the classes `labels` `(N,)`. With `ends` there are 0 and 100 percent too, which are the same
+    for all rankings.
     """
     model = model.to(memory_format=torch.channels_last)
-    filling = masking.fillings(images, fill, seed=seed)
+    options = {"filling": masking.fillings(images, fill, seed=SEED), "labels": labels, "seed": SEED}
 
     def predict(batch: torch.Tensor) -> torch.Tensor:
         return model(batch.contiguous(memory_format=torch.channels_last))
 
     def one(scores: torch.Tensor, percents: tuple[float, ...]) -> xr.Dataset:
-        return masking.curves(
-            predict, images, scores, percents, filling=filling, labels=labels, seed=seed, modes=modes
-        )
+        return masking.curves(predict, images, scores, percents, modes=modes, **options)
 
-    ends = [one(next(iter(scores.values())), (0.0, 100.0))] if len(modes) > 1 else []
-    whole = [xr.concat([*ends, one(each, percents)], "percent").sortby("percent") for each in scores.values()]
+    limits = [one(next(iter(scores.values())), (0.0, 100.0))] if ends else []
+    whole = [
+        xr.concat([*limits, one(each, percents)], "percent").sortby("percent") for each in scores.values()
+    ]
     return xr.concat(whole, xr.Variable("ranking", list(scores)))
 
 
@@ -99,21 +117,27 @@ def performance(p: Any, dataset: xr.Dataset) -> xr.DataArray:
 # ------------------------------------------------------------ the claim, which "consensus" makes of other maps
 
 
-CLAIM = (*ESTIMATE, "permutations", "measure", "percent_range", "percents", "explained_images", "explained_people")
+CLAIM = (
+    *(*ESTIMATE, "measure", "percent_range", "percents", "smallest_gain"),
+    *("explained_images", "explained_people"),
+)
 
 
-@step(*CLAIM, needs=[curves.every(), stimuli.faces], title="claim C2")
+@step(*CLAIM, needs=[curves.firsts(), stimuli.faces], title="claim C2")
 def claim(s: Study) -> dict[str, Any]:
     """Claim C2: relevance beats every control, when pixels are kept and when they are removed."""
-    return against_controls(s, curves.grid(s), "relevance", CONTROLS)
+    return against_controls(s, curves.grid(s, s.firsts), "relevance", CONTROLS)
 
 
 def against_controls(
     s: Study, dataset: xr.Dataset, ranking: str, controls: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The claim that a ranking beats every control: region and parts, by area between the curves."""
-    p, region, people = s.p, Region(low=0), stimuli.people(s)
-    strata, units = transfer.resampling(s.grid)
+    """The claim that a ranking beats every control: region and parts, by the area between the curves.
+
+    `dataset`: of the first seed of each pretraining run.
+    """
+    p, region, people = s.p, Region(low=0, smallest=s.p.smallest_gain), stimuli.people(s)
+    strata, units = transfer.resampling(s.firsts)
     parts = []
     for (mode, control), values in gains_over_controls(p, dataset, ranking, controls).items():
         estimate = inference.mean(values, people, strata, units=units, n=p.resamples, seed=p.stimulus_seed)
@@ -128,22 +152,24 @@ def gains_over_controls(
     """Area between the curves of a ranking and of each control, `{(mode, control): (model, image) array}`.
 
     Keeping relevant pixels should help and removing them should hurt, so the sign is turned for "remove":
-    positive speaks for the ranking in both.
+    positive speaks for the ranking in both. A control that is not in the dataset is left out.
     """
-    area = masking.area(performance(p, dataset), *counted(p)).transpose("mode", "ranking", "model", "image")
+    area = masking.area(performance(p, dataset).sel(percent=counted(p)))
+    area = area.transpose("mode", "ranking", "model", "image")
     return {
         (mode, control): (
             sign * (area.sel(mode=mode, ranking=ranking) - area.sel(mode=mode, ranking=control)).values
         )
         for mode, sign in MODE_SIGNS.items()
         for control in controls
+        if control in area.ranking
     }
 
 
-def counted(p: Any) -> tuple[float, float]:
-    """The range of percents whose area counts, by the parameter `percent_range`."""
-    middle = p.percents[(len(p.percents) - 1) // 2]
-    return {"all": (0.0, 100.0), "few": (0.0, middle), "many": (middle, 100.0)}[p.percent_range]
+def counted(p: Any) -> list[float]:
+    """The percents whose area counts, by the parameter `percent_range`; a middle one is in both halves."""
+    percents, half = list(p.percents), (len(p.percents) + 1) // 2
+    return {"all": percents, "few": percents[:half], "many": percents[-half:]}[p.percent_range]
 
 
 # ------------------------------------------------------------ tables
@@ -155,18 +181,18 @@ def kept_pixels(s: Study, cell: Cell) -> torch.Tensor:
 
 
 def curve_table(s: Study, dataset: xr.Dataset, rankings: list[str] | None = None) -> pd.DataFrame:
-    """Masking curves averaged over networks and images: ranking, mode, percent, performance, low, high."""
+    """Masking curves averaged over networks and images: ranking, mode, percent, performance, low, high.
+
+    `dataset`: of the first seed of each pretraining run. Rankings that it lacks are left out.
+    """
     values = performance(s.p, dataset).transpose("ranking", "mode", "percent", "model", "image")
-    rankings, modes, percents = (
-        rankings or values.ranking.values,
-        values["mode"].values,
-        values.percent.values,
-    )
+    rankings = [name for name in rankings or values.ranking.values if name in values.ranking]
+    modes, percents = values["mode"].values, s.p.percents
     rows = []
     for ranking, mode, percent in product(rankings, modes, percents):
         at = values.sel(ranking=ranking, mode=mode, percent=percent).values
-        row = {"ranking": ranking.replace("_", " "), "mode": str(mode), "percent": float(percent)}
-        rows.append(row | mean_row(s, at, stimuli.people(s), "performance"))
+        row = {"ranking": ranking.replace("_", " "), "mode": str(mode), "percent": percent}
+        rows.append(row | mean_row(s, at, stimuli.people(s), "performance", s.firsts))
     return pd.DataFrame(rows)
 
 
@@ -194,14 +220,15 @@ def leads(s: Study) -> pd.DataFrame:
 
     The lead is the difference in performance, turned for removing, where the lower is the better.
     """
-    values = performance(s.p, curves.grid(s)).transpose(..., "model", "image")
+    values = performance(s.p, curves.grid(s, s.firsts)).transpose(..., "model", "image")
+    controls = [name for name in CONTROLS if name in values.ranking]
     rows = []
-    for (mode, sign), percent, control in product(MODE_SIGNS.items(), s.p.percents, CONTROLS):
+    for (mode, sign), percent, control in product(MODE_SIGNS.items(), s.p.percents, controls):
         at = values.sel(mode=mode, percent=percent)
         lead = (at.sel(ranking="relevance") - at.sel(ranking=control)).values
         row = {"mode": mode, "percent": percent, "control": control.replace("_", " ")}
-        weights = np.full(len(s.grid), sign / len(s.grid))
-        rows.append(row | mean_row(s, lead, stimuli.people(s), "lead", contrast=weights))
+        weights = np.full(len(s.firsts), sign / len(s.firsts))
+        rows.append(row | mean_row(s, lead, stimuli.people(s), "lead", s.firsts, weights))
     return pd.DataFrame(rows)
 
 
@@ -211,7 +238,7 @@ def borders(s: Study) -> pd.Series:
     Of "relevance" and of the fixed mask "average", means over networks and images.
     """
     rows = []
-    for own in (relevance.scores(s, cell) for cell in s.grid):
+    for own in (relevance.scores(s, cell) for cell in s.firsts):
         rankings = {"relevance": own, "average": attribution.control("average", own, seed=SEED)}
         kept = {k: masking.select(v, max(s.p.percents), seed=SEED).numpy() for k, v in rankings.items()}
         rows.append({name: (mask & ~_inner(mask)).sum() / mask.sum() for name, mask in kept.items()})
