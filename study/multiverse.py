@@ -134,7 +134,7 @@ def by_choice(table: pd.DataFrame, shown: Mapping[str, str] | None = None) -> pd
     rows = []
     for name, of_claim in table.groupby("claim"):
         default = _default(of_claim)
-        varied = [c for c in choices(name) if c in of_claim and of_claim[c].nunique() > 1]
+        varied = [c for c in choices(name) if c in of_claim and len(set(of_claim[c])) > 1]
         holds = of_claim.verdict == (shown or {}).get(name, default.verdict)
         for choice in varied:
             others = [c for c in varied if c in COSTLY and c != choice] if choice in COSTLY else []

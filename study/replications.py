@@ -64,7 +64,7 @@ def rows(records: list[dict[str, Any]], number: int) -> pd.DataFrame:
 
 
 def best(s: Study, records: list[dict[str, Any]]) -> tuple[pd.DataFrame, str]:
-    """All replications there are of this study, whose own claims, replication 0, are `records`; where they come from."""
+    """All replications there are of this study, and where they come from; its own claims, number 0, are `records`."""
     kept = stored.of_study(s, "replications")
     if kept:
         again, source = kept.tables["replications"], kept.note(s)

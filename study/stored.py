@@ -116,17 +116,6 @@ def of_study(s: Study, name: str) -> Stored | None:
     return kept if all(each in there and there[each] == here[each] for each in decisive) else None
 
 
-def of_study(s: Study, name: str) -> Stored | None:
-    """The stored result `name`, if every parameter that a claim depends on is what it was there, else None."""
-    try:
-        kept = recall(name)
-    except FileNotFoundError:
-        return None
-    decisive = set().union(*(step.depends_on() for step in claims.STEPS.values())) - {"device"}
-    here, there = json.loads(s.settings.model_dump_json()), kept.manifest["parameters"]
-    return kept if all(each in there and there[each] == here[each] for each in decisive) else None
-
-
 def recall_or(s: Study, name: str, live: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], str]:
     """The stored tables `name` and a note on what they are; where nothing is stored, `live` and a note on that."""
     try:

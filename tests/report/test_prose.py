@@ -14,8 +14,8 @@ RECORD = {
     "unit": "correlation", "smallest": None, "p_holm": 0.02, "verdict_holm": "supported", "comparable": True,
     "replications": None,
     "robustness": {
-        "analyses": 36, "supported": 17, "inconclusive": 19, "contradicted": 0, "verdict": "supported", "share": 17 / 36,
-        "default": "supported", "flips": "fill: blur", "flips_share": 0.25, "source": "stored",
+        "analyses": 36, "supported": 17, "inconclusive": 19, "contradicted": 0, "verdict": "supported",
+        "share": 17 / 36, "default": "supported", "flips": "fill: blur", "flips_share": 0.25, "source": "stored",
     },
 }  # fmt: skip
 
