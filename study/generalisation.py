@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from pydantic import Field, field_validator
 
-from analysis import attribution, likeness, transfer
+from analysis import attribution, likeness, masking, transfer
 from analysis.inference import QUICK_DRAWS, Estimate
 from study import networks, relevance, stimuli
 from study.grid import Cell
@@ -221,7 +221,7 @@ def across_pretrainings(s: Study) -> dict[str, Any]:
 def less_between_pretrainings(
     s: Study, name: str, cells: list[Cell], curves: xr.Dataset | None = None
 ) -> Estimate | None:
-    """Transfer between pretrainings minus that between pairs of another relation; None where there are no such pairs."""
+    """Transfer between pretrainings minus that between pairs of another relation; None without such pairs."""
     relations = transfer.relations(cells)
     masks = [relations == "pretraining", relations == name]
     if not all(mask.any() for mask in masks):

@@ -119,8 +119,9 @@ class Part:
         n: how many things were judged (the claim's `counted`). effect_size: the estimate in standard deviations
         over people (NaN where not defined). verdict: by the claim's region.
         detectable: how far beyond its bound an effect has to be for this design to support it in 4 of 5 studies.
-        variance, df: from people, networks and both, and their degrees of freedom (`inference.Estimate`); empty
-        where the interval is not made from these.
+        decides: whether the claim's verdict rests on it.
+        variance, df: from people, networks and both, and their degrees of freedom (`inference.Estimate`); empty where
+        the interval is not made from these.
     """
 
     label: str
@@ -135,15 +136,23 @@ class Part:
     detectable: float = math.nan
     variance: tuple[float, ...] = ()
     df: tuple[float, ...] = ()
+    decides: bool = True
 
 
 def part(
-    region: Region, label: str, estimate: Estimate, people: Any, confidence: float, *, together: int = 1
+    region: Region,
+    label: str,
+    estimate: Estimate,
+    people: Any,
+    confidence: float,
+    *,
+    together: int = 1,
+    decides: bool = True,
 ) -> Part:
     """A part from an estimate; `people` `(N,)` are those on the images judged.
 
-    `together`: of how many parts any one would do for the claim. Their intervals hold for all of them at once, and so
-    do the p-values (Bonferroni).
+    `decides`: whether the claim's verdict rests on it, or it only stands beside. `together`: of how many parts any one
+    would do for the claim; their intervals hold for all of them at once, and so do the p-values (Bonferroni).
     """
     low, high = (float(end) for end in estimate.interval(1 - (1 - confidence) / together))
     value, se = float(estimate.value), float(estimate.se)
@@ -163,6 +172,7 @@ def part(
         (high - low) / 2 + ONE_IN_FIVE * se,
         tuple(estimate.parts.tolist()),
         tuple(estimate.df.tolist()),
+        decides,
     )
 
 

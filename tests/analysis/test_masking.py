@@ -138,33 +138,25 @@ def test_curves_on_a_linear_network_whose_relevance_is_known(images):
     parts = most.logit.sel(mode="keep") + most.logit.sel(mode="remove")
     np.testing.assert_allclose(parts, full[None].repeat(6, 0), rtol=1e-5)
     assert most.correct.sel(mode="keep", percent=10).all()
-    gain = masking.symmetric_gain(most.probability, least.probability)
-    assert (gain > 0.1).all()
-    assert (masking.symmetric_gain(least.probability, most.probability) < -0.1).all()
+    used = [10, 30, 50]
+    ahead = masking.area(most.probability.sel(percent=used)) - masking.area(
+        least.probability.sel(percent=used)
+    )
+    assert (ahead.sel(mode="keep") > 0.1).all() and (ahead.sel(mode="remove") < -0.1).all()
 
 
-def test_symmetric_gain_ignores_what_the_filling_adds():
-    percents = np.array([0.0, 50, 100])
-    most = xr.DataArray(
-        np.array([[0, 0.8, 1], [1, 0.2, 0]])[..., None], dims=("mode", "percent", "image"),
-        coords={"mode": ["keep", "remove"], "percent": percents},
-    )  # fmt: skip
-    least = most.copy(data=np.array([[0, 0.2, 1], [1, 0.8, 0]])[..., None])
-    gain = masking.symmetric_gain(most, least)
-    shifted = masking.symmetric_gain(most + 0.3, least + 0.3)
-    np.testing.assert_allclose(gain.values, 0.3)
-    np.testing.assert_allclose(shifted.values, gain.values)
-
-
-def test_area_is_the_mean_height_and_needs_both_ends():
-    line = xr.DataArray([0.0, 0.1, 1.0], dims="percent", coords={"percent": [0, 10, 100]})
-    assert masking.area(line).item() == pytest.approx(0.5)
-    assert masking.area(line[::-1]).item() == pytest.approx(0.5)
-    assert masking.area(line, 0, 10).item() == pytest.approx(0.05)
-    assert masking.area(line, 10, 100).item() == pytest.approx(0.55)
-    for low, high in ((0, 100), (10, 0), (0, 7)):
-        with pytest.raises(ValueError, match="this curve has 0, 10"):
-            masking.area(line[:2], low, high)
+def test_every_doubling_of_the_percent_counts_alike():
+    percents = [2.5, 5.0, 10.0, 20.0, 40.0]
+    rising = xr.DataArray([0.0, 0.25, 0.5, 0.75, 1.0], dims="percent", coords={"percent": percents})
+    assert masking.area(rising).item() == pytest.approx(0.5)
+    assert masking.area(rising[::-1]).item() == pytest.approx(0.5)
+    late = xr.DataArray([0.0, 0.0, 0.0, 0.0, 1.0], dims="percent", coords={"percent": percents})
+    assert masking.area(late).item() == pytest.approx(1 / 8)  # over percents as they are, it would be 0.27
+    between = xr.DataArray([0.0, 0.75, 1.0], dims="percent", coords={"percent": [2.5, 20.0, 40.0]})
+    assert masking.area(between).item() == pytest.approx(0.5)
+    assert masking.area(late[-1:]).item() == 1
+    with pytest.raises(ValueError, match="above 0, not 0"):
+        masking.area(late.assign_coords(percent=[0.0, 5.0, 10.0, 20.0, 40.0]))
 
 
 @pytest.mark.parametrize(
