@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +54,12 @@ class Networks(Settings):
     finetuning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of finetuning")
     weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
     batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
+    small_share: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of a training whose images are shown at half the size, to save time",
+    )
     bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
     threads: int = Field(
@@ -61,8 +68,8 @@ class Networks(Settings):
 
 
 WEIGHTS = "model.safetensors"  # the file of a network
-STAGES = (1.0, 2 / 3, 1 / 3)  # share of finetuning after which a network is at stage 0, 1, 2
-RECIPE = ("weight_decay", "batch_size", "augment", "bfloat16", "threads", "device")
+STAGES = (1.0, 0.8, 0.6)  # share of finetuning after which a network is at stage 0, 1, 2
+RECIPE = ("weight_decay", "batch_size", "small_share", "augment", "bfloat16", "threads", "device")
 
 
 @step(
@@ -96,21 +103,21 @@ def pretrained(s: Study, pretraining: str, run: int) -> dict[str, Any]:
     work=lambda s, cell: s.p.finetuning_samples[cell.task],
 )
 def stages(s: Study, cell: Cell) -> dict[str, Any]:
-    """The finetuning of a network (given at stage 0): `history`, and a network for each of STAGES, `stage 0`, ..."""
+    """The finetuning of a network (given at stage 0): `history`, and the networks of STAGES, `stage 0`, ..."""
     p, (faces, labels) = s.p, _learned(s, cell)
     model = pretrained(s, cell.pretraining, cell.run)["model"]
     model = vgg.new_classifier(model, len(stimuli.classes(stimuli.faces(s), cell.task)), cell.seed)
     samples, earlier = p.finetuning_samples[cell.task], {}
 
-    def keep(epoch: int, epochs: int) -> None:
+    def keep(done: float) -> None:
         for stage, share in enumerate(STAGES[1:], 1):
-            if epoch == _epochs(share, epochs):
+            if f"stage {stage}" not in earlier and done >= share:
                 earlier[f"stage {stage}"] = (
                     copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
                 )
 
     result = train(
-        p, model, faces, labels, samples, p.finetuning_rate, cell.scope, cell.seed, after_epoch=keep
+        p, model, faces, labels, samples, p.finetuning_rate, cell.scope, cell.seed, after_step=keep
     )
     return {"history": result["history"], "stage 0": result["model"]} | earlier
 
@@ -120,15 +127,22 @@ def stages(s: Study, cell: Cell) -> dict[str, Any]:
     title="predictions of networks",
 )
 def finetuned(s: Study, cell: Cell) -> dict[str, Any]:
-    """A finetuned network at its stage: `model`, `history` (up to there), and `predictions` (see `_predictions`)."""
+    """A finetuned network at its stage: `model`, `history` up to there, and `predictions` (see `_predictions`).
+
+    Predictions are of all validation and test images of the task and of about as many training images as test images.
+    """
     trained, (faces, labels) = stages(s, cell.at(stage=0)), _learned(s, cell)
-    model, history = trained[f"stage {cell.stage}"], trained["history"]
+    learned, tested = (np.flatnonzero(faces.split.values == name) for name in ("train", "test"))
+    left_out = np.delete(learned, np.s_[:: max(1, round(len(learned) / len(tested)))])
+    shown = np.delete(np.arange(len(labels)), left_out)
+    faces, labels = faces.isel(image=shown), labels[shown]
+    model = trained[f"stage {cell.stage}"]
     logits = training.predict(vgg.merge_batch_norm(model), torch.from_numpy(faces.pixels.values))
-    return {
-        "model": model,
-        "history": history[: _epochs(STAGES[cell.stage], len(history))],
-        "predictions": _predictions(faces, labels, logits),
-    }
+    predictions, history = _predictions(faces, labels, logits), trained["history"]
+    history = history[: math.ceil(STAGES[cell.stage] * len(history))].copy()
+    checked = predictions.correct.values[faces.split.values == "validation"]
+    history.loc[history.index[-1], "validation_accuracy"] = checked.mean() if len(checked) else math.nan
+    return {"model": model, "history": history, "predictions": predictions}
 
 
 def network(s: Study, cell: Cell) -> vgg.VGG16:
@@ -160,6 +174,7 @@ def train(
         labels[learned],
         samples=samples,
         batch_size=p.batch_size,
+        small_share=p.small_share,
         learning_rate=rate,
         weight_decay=p.weight_decay,
         scope=scope,
@@ -177,11 +192,6 @@ def _learned(s: Study, cell: Cell) -> tuple[xr.Dataset, np.ndarray]:
     faces = stimuli.faces(s)
     of_task = np.flatnonzero(faces.group.values == cell.task)
     return faces.isel(image=of_task), stimuli.labels(faces, cell.task)[of_task]
-
-
-def _epochs(share: float, epochs: int) -> int:
-    """How many of the epochs come nearest to a share of all; at least 1."""
-    return max(1, round(share * epochs))
 
 
 def _new(p: Any, classes: int, seed: int) -> vgg.VGG16:
