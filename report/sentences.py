@@ -1,5 +1,8 @@
 """What tables say, in sentences computed from them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from analysis import evidence
@@ -87,4 +90,49 @@ def effects_told(table: pd.DataFrame) -> str:
         f"{prose.estimate(own.correlation, own.low, own.high)}; the best rival, “{best.name.replace('_', ' ')}”, at "
         f"{prose.estimate(best.correlation, best.low, best.high)}. The difference is "
         f"{prose.estimate(best.ahead, best.ahead_low, best.ahead_high)}."
+    )
+
+
+def defaults(records: list[Mapping[str, Any]]) -> str:
+    """Where the default among the analyses has another verdict than the ledger: of `study.multiverse.ledger`."""
+    told = [(r["id"], r["robustness"]["default"], r["verdict"]) for r in records]
+    apart = [f"{name} ({there} there, {here} here)" for name, there, here in told if there != here]
+    if not apart:
+        return "The default among these analyses gives the verdict of the ledger for every claim."
+    return (
+        f"The stored analyses’ own default says otherwise of {', '.join(apart)}: the same analysis on another machine, "
+        "or before the code changed. Counts below are for the verdict of the ledger."
+    )
+
+
+def verdicts_again(table: pd.DataFrame) -> str:
+    """How many claims came out the same in new studies, and which least: of `study.replications.by_claim`."""
+    if table.empty:
+        return "There are no replications of this study; only the study itself is shown."
+    n, share = int(table.n.max()), table.same / table.n
+    steady = int((share == 1).sum())
+    text = f"Of {len(table)} claims, {steady} came out as here in every one of {n} replications"
+    if steady == len(table):
+        return text + "."
+    told = [
+        f"{r.claim} ({r.verdict} here; {r.supported} supported, {r.inconclusive} open, {r.contradicted} contradicted)"
+        for r in table[share < 1].sort_values("same", kind="stable").itertuples()
+    ]
+    return text + f"; the others, the least steady first, are {', '.join(told)}."
+
+
+def coverage_again(table: pd.DataFrame, overall: pd.DataFrame) -> str:
+    """How often intervals contain the mean of the other replications: of `study.replications`."""
+    if table.empty or not overall.intervals.sum():
+        return "There is nothing to compare intervals with."
+    plain, widened = overall.itertuples()
+    least = table.loc[table.widened.idxmin()]
+    percent = "{:.1f} % [{:.1f}, {:.1f}]".format
+    return (
+        f"Of {plain.intervals} intervals, {percent(100 * plain.rate, 100 * plain.low, 100 * plain.high)} contain the "
+        f"mean of the other replications as it is, and "
+        f"{percent(100 * widened.rate, 100 * widened.low, 100 * widened.high)} do with the error of that mean allowed "
+        f"for; least often those of {least.claim} ({100 * least.widened:.0f} %). Over the parts of a claim, estimates "
+        f"vary {prose.number(table.spread.min(), 1)} to {prose.number(table.spread.max(), 1)} times as much as the "
+        "width of the intervals promises."
     )

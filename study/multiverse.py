@@ -54,20 +54,34 @@ def choices(claim: str) -> tuple[str, ...]:
     return tuple(name for name in CHOICES if name in decisive)
 
 
+def tried(p: Any, names: tuple[str, ...]) -> list[dict[str, str]]:
+    """The combinations that are tried of the named choices, the study's own first.
+
+    Costly choices leave the study's value one at a time, the others are crossed with these and with each other.
+    """
+    # The study's own value belongs to the multiverse even if the profile's list leaves it out.
+    values = {name: list(dict.fromkeys([getattr(p, name), *p.multiverse.get(name, ())])) for name in names}
+    usual = {name: of_name[0] for name, of_name in values.items()}
+    costly = [usual] + [usual | {name: v} for name in names if name in COSTLY for v in values[name][1:]]
+    cheap = {name: of_name for name, of_name in values.items() if name not in COSTLY}
+    crossed = [dict(zip(cheap, combination, strict=True)) for combination in product(*cheap.values())]
+    return [one | other for one in costly for other in crossed]
+
+
 def tables(s: Study) -> dict[str, pd.DataFrame]:
     """The tables that are stored: `analyses`."""
     return {"analyses": analyses(s)}
 
 
 def analyses(s: Study) -> pd.DataFrame:
-    """One row per claim and combination of the choices it depends on.
+    """One row per claim and combination (`tried`) of the choices it depends on.
 
     Columns: claim, the choices (NaN where the claim does not depend on one), estimate, ci_low, ci_high, verdict, part,
     is_default (all choices as in the study's own analysis).
     """
     rows, missing = [], defaultdict(list)
     for name in claims.STEPS:
-        for chosen in _combinations(s.p, choices(name)):
+        for chosen in tried(s.p, choices(name)):
             is_default = all(getattr(s.p, key) == value for key, value in chosen.items())
             # The default analysis has as many resamples as the ledger, so that its verdict is the ledger's.
             universe = s if is_default else s.but(resamples=s.p.multiverse_resamples, **chosen)
@@ -170,14 +184,3 @@ def best(s: Study) -> tuple[pd.DataFrame, str]:
 
 def _default(rows: pd.DataFrame) -> pd.Series:
     return rows[rows.is_default].iloc[0]
-
-
-def _combinations(p: Any, names: tuple[str, ...]) -> list[dict[str, str]]:
-    """What is tried of the named choices; a choice that is not varied keeps its value."""
-    # The study's own value belongs to the multiverse even if the profile's list leaves it out.
-    values = {name: list(dict.fromkeys([getattr(p, name), *p.multiverse.get(name, ())])) for name in names}
-    usual = {name: of_name[0] for name, of_name in values.items()}
-    costly = [usual] + [usual | {name: v} for name in names if name in COSTLY for v in values[name][1:]]
-    cheap = {name: of_name for name, of_name in values.items() if name not in COSTLY}
-    crossed = [dict(zip(cheap, combination, strict=True)) for combination in product(*cheap.values())]
-    return [one | other for one in costly for other in crossed]

@@ -136,21 +136,22 @@ def coverage(found: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def by_part(table: pd.DataFrame) -> pd.DataFrame:
-    """Each part over the replications, the study itself aside.
+def by_claim(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """How the claims came out in the replications, and how their intervals did.
 
-    Columns: claim, part, replications, mean, spread (standard deviation of the estimates), promised (the one that the
-    intervals' mean width stands for, were they normal at 95 %), contains, widened (shares of `contained`).
+    Columns: claim, verdict (of the study itself), n, same, supported, inconclusive, contradicted (as in `held`),
+    contains, widened (shares of `contained` over the claim's parts), spread (standard deviation of estimates over
+    replications, in that which the width of the intervals promises: median over parts). Empty without replications.
     """
-    found = contained(table)
+    verdicts = table[(table.replication == 0) & table.shown].set_index("claim").verdict
     again = table[table.replication > 0].assign(half=(table.ci_high - table.ci_low) / 2)
-    groups = again.groupby(["claim", "part"], sort=False)
-    result = pd.DataFrame(
-        {
-            "replications": groups.size(),
-            "mean": groups.estimate.mean(),
-            "spread": groups.estimate.std(),
-            "promised": groups.half.mean() / norm.ppf(0.975),
-        }
-    )
-    return result.join(found.groupby(["claim", "part"])[["contains", "widened"]].mean()).reset_index()
+    parts = again.groupby(["claim", "part"])
+    spread = parts.estimate.std() / parts.half.mean() * norm.ppf((1 + confidence) / 2)
+    covered = contained(table, confidence).astype({"contains": float, "widened": float})
+    result = pd.DataFrame([{"claim": name} | counts for name, counts in held(table).items()])
+    if result.empty:
+        return result
+    result.insert(1, "verdict", result.claim.map(verdicts))
+    for name in ("contains", "widened"):
+        result[name] = result.claim.map(covered.groupby("claim")[name].mean())
+    return result.assign(spread=result.claim.map(spread.groupby("claim").median()))

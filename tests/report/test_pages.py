@@ -13,6 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from report.sections import sections, texts
+from study import claims
 
 pytestmark = [pytest.mark.book, pytest.mark.timeout(900)]
 PAGES = [section.name for section in sections()] + [path.stem for path in texts()] + ["status", "search"]
@@ -271,4 +272,4 @@ def test_figures_say_that_their_faces_are_synthetic(smoke_book):
 def test_the_original_stands_beside_this_run(smoke_book):
     page = BeautifulSoup((smoke_book / "index.html").read_text(), "html.parser")
     rows = page.select("[aria-label='The original and this run'] tbody tr")
-    assert [row.th.text for row in rows] == [f"C{n}" for n in range(1, 9)]
+    assert [row.th.text for row in rows] == list(claims.STEPS)

@@ -70,10 +70,15 @@ def test_the_study_itself_and_intervals_that_are_not_finite_take_no_part():
     assert replications.contained(rows[rows.replication < 3]).empty
 
 
-def test_parts_show_what_varies_beside_what_intervals_promise():
-    found = replications.by_part(drawn(0.3, 0.1, 0.05, replications=200, parts=1)).iloc[0]
-    assert found["mean"] == pytest.approx(0.3, abs=0.02) and found.spread == pytest.approx(0.1, rel=0.15)
-    assert found.promised == pytest.approx(0.05, rel=0.01) and found.replications == 200
+def test_claims_show_what_varies_beside_what_intervals_promise():
+    rows = drawn(0.3, 0.1, 0.05, replications=200, parts=3).assign(verdict="supported", shown=False)
+    rows["shown"] = rows.part == "part 1"
+    (found,) = replications.by_claim(
+        pd.concat([rows[rows.replication == 1].assign(replication=0), rows])
+    ).to_dict("records")
+    assert found["spread"] == pytest.approx(2, rel=0.1) and found["n"] == found["same"] == 200
+    assert found["verdict"] == "supported" and found["contains"] < 0.8
+    assert replications.by_claim(table(["supported"])).empty
 
 
 def test_replications_are_stored_and_counted_in_the_ledger(root, tmp_path, monkeypatch):
