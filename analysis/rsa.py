@@ -15,8 +15,7 @@ from rsatoolbox.rdm.rdms import RDMs
 from scipy.spatial.distance import pdist
 from scipy.stats import rankdata
 
-CHUNK = 500  # permutations at once
-
+from analysis.inference import Estimate, Labels, _degrees_of_freedom, leave_one_out
 
 # ------------------------------------------------------------ matrices
 
@@ -111,67 +110,67 @@ class Comparison:
     """Agreement of every model with the people; see `compare`.
 
     Attributes:
-        table: one row per model: its rdm descriptors, `estimate` (mean over raters), `low`, `high`, `p`, `share`
-            (estimate / lower ceiling), `pairs` compared, and `control` ("within" groups, or "none").
+        table: one row per model: its rdm descriptors, `estimate` (mean over raters), `share` (estimate / lower
+            ceiling), `pairs` compared, and `control` ("within" groups, or "none").
         ceiling: (lower, upper) noise ceiling, or None.
         note: why there is no ceiling, or "".
-        draws: (draw, model) agreement in each bootstrap sample; NaN where undefined.
-        null: (permutation, model) agreement after permuting the items.
-        level: coverage of the intervals.
+        left_out: (item, model) agreement without each of the items.
     """
 
     table: pd.DataFrame
     ceiling: tuple[float, float] | None
     note: str
-    draws: np.ndarray
-    null: np.ndarray
-    level: float
+    left_out: np.ndarray
 
-    def mean(self, rows: Sequence[int]) -> dict[str, float]:
-        """Mean agreement of several models (say, all seeds): estimate, low, high and permutation p."""
-        estimate = float(self.table["estimate"].to_numpy()[rows].mean())
-        low, high = _interval(self.draws[:, rows].mean(axis=1), self.level)
-        p = _two_sided(self.null[:, rows].mean(axis=1), estimate)
-        return {"estimate": estimate, "low": low, "high": high, "p": p}
+    def estimate(
+        self, contrast: ArrayLike, strata: Labels | None = None, units: Labels | None = None
+    ) -> Estimate:
+        """Weighted sums of the models' agreement, for other items and, with `strata`, other networks.
 
-    def difference(self, rows: Sequence[int], others: Sequence[int]) -> dict[str, float]:
-        """Mean agreement of `rows` minus that of `others` on the same bootstrap samples: estimate, low, high, p.
+        Args:
+            contrast: (model,) weights, such as 1/3 for each of three networks, or (K, model); the sums of two contrasts
+                rest on the same pairs of items.
+            strata, units: (model,) as in `inference.leave_one_out`; a model of stratum "" is fixed, such as the images
+                that all networks see.
 
-        The p-value is the bootstrap's: a permutation of the items would test that both are unrelated to the people, not
-        that they are equally related.
+        Items and networks vary by the jackknife. A mean over pairs of items is a U-statistic, for whose error the
+        jackknife over items is consistent (Arvesen 1969, Annals of Mathematical Statistics 40). What varies with both
+        is not counted twice, as in `inference.infer`. In simulations with 20, 40 and 60 items and 3 networks each of
+        2 kinds, 95 % intervals covered the truth in 91 to 98 % of 300 studies; over items alone, in as few as 60 %.
         """
-        estimates = self.table["estimate"].to_numpy()
-        draws = self.draws[:, rows].mean(axis=1) - self.draws[:, others].mean(axis=1)
-        low, high = _interval(draws, self.level)
-        estimate = float(estimates[rows].mean() - estimates[others].mean())
-        return {"estimate": estimate, "low": low, "high": high, "p": _two_sided(draws, 0.0)}
+        c = np.atleast_2d(np.asarray(contrast, dtype=float))
+        level, left_out, n = self.table["estimate"].to_numpy(), self.left_out, len(self.left_out)
+        items = (n - 1) * (left_out @ c.T).var(0)
+        if strata is None:
+            return _like(contrast, Estimate(c @ level, items[None], np.full((1, len(c)), n - 1.0)))
+        varied = np.asarray(strata) != ""
+        rows, of = leave_one_out(
+            np.asarray(strata)[varied], None if units is None else np.asarray(units)[varied]
+        )
+        changes = np.zeros((len(rows), *c.shape))
+        changes[..., varied] = (rows[:, None] - 1) * c[:, varied]
+        sizes = np.bincount(of)
+        by_stratum = np.array([(m - 1) * (changes[of == k] @ level).var(0) for k, m in enumerate(sizes)])
+        networks, free = by_stratum.sum(0), _degrees_of_freedom(by_stratum, sizes - 1)
+        keep = (1 - 1 / sizes[of])[:, None]
+        both = (keep * (n - 1) * (changes @ left_out.T).var(-1)).sum(0)
+        parts = np.array([np.maximum(items - both, 0), np.maximum(networks - both, 0), both])
+        df = np.array([np.full(len(c), n - 1), free, (n - 1) * free], dtype=float)
+        return _like(contrast, Estimate(c @ level, parts, df))
 
 
-def compare(
-    models: RDMs,
-    humans: RDMs,
-    *,
-    groups: Mapping[str, str] | None = None,
-    draws: int = 1000,
-    permutations: int = 5000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Comparison:
+def compare(models: RDMs, humans: RDMs, *, groups: Mapping[str, str] | None = None) -> Comparison:
     """Rank correlation (Spearman) between model and human dissimilarities.
 
     Args:
         models: one or more matrices over the same identities as `humans`, in the same order (see `match`).
-        humans: one matrix per rater or group of raters. The statistic is the mean over these matrices.
-        groups: {identity: category}, such as gender: only pairs of one category count, and items are permuted within
-            their category, because people of one category look more alike.
-        draws: bootstrap samples of the items. permutations: random relabellings of the items (Mantel 1967).
-        level: coverage of the intervals. seed: of both.
+        humans: one matrix per rater or group of raters. The statistic is the mean over these matrices, which are
+            fixed: conclusions are about other faces, not other raters.
+        groups: {identity: category}, such as gender: only pairs of one category count, because people of one category
+            look more alike.
 
-    The intervals are percentiles over samples of items with replacement, as in rsatoolbox: a pair of an item with its
-    own copy is left out (its dissimilarity is 0 by construction), a pair drawn twice counts twice. They speak to other
-    faces, not to other raters; in simulations with 17 and 40 items, 95 % intervals covered the truth in 97 % and 94 %
-    of 300 cases. p is two-sided, with (b + 1) / (permutations + 1) per side (Phipson & Smyth 2010). The noise ceiling
-    is rsatoolbox's (Nili et al. 2014): raters against the mean of the others (lower) and of all (upper).
+    The noise ceiling is rsatoolbox's (Nili et al. 2014): the matrices of `humans` against the mean of the others
+    (lower) and of all (upper).
 
     ValueError for other identities than the people judged, and a matrix that does not vary or is not finite.
     """
@@ -180,38 +179,34 @@ def compare(
         raise ValueError(
             "models and humans are over other identities; restrict both to the common ones by `match`"
         )
-    categories = [str(groups[identity]) if groups else "" for identity in identities]
-    codes = np.unique(categories, return_inverse=True)[1]
+    first, second = np.triu_indices(len(identities), 1)
+    categories = np.array([str(groups[identity]) if groups else "" for identity in identities])
+    used = categories[first] == categories[second]
     both = np.vstack([models.get_vectors(), humans.get_vectors()])
-    ranks = _ranks(both, np.equal(*(codes[index] for index in np.triu_indices(len(codes), 1))))
-    if not np.isfinite(both).all() or not _vary(ranks):
+    ranks = _ranks(both, used)
+    if not np.isfinite(both).all() or not used.any() or (np.nanstd(ranks, axis=1) < 1e-12).any():
         raise ValueError(
             "a matrix of dissimilarities does not vary among the pairs compared, or is not finite"
         )
-    model_ranks, human_ranks = np.split(ranks, [models.n_rdm])
-    estimate = _agreement(model_ranks, human_ranks)
-
-    rng = np.random.default_rng(seed)
-    boot = _bootstrap(both, models.n_rdm, codes, draws, rng)
-    null = _permute(model_ranks, human_ranks, codes, permutations, rng)
+    left_out = [
+        _agreement(_ranks(both, used & (first != item) & (second != item)), models.n_rdm)
+        for item in range(len(identities))
+    ]
+    agreement = _agreement(ranks, models.n_rdm)
     ceiling, note = None, "one matrix of human dissimilarities only: no noise ceiling"
     if humans.n_rdm > 1:
-        lower, upper = boot_noise_ceiling(RDMs(human_ranks), method="corr")
+        lower, upper = boot_noise_ceiling(RDMs(ranks[models.n_rdm :]), method="corr")
         ceiling, note = (float(lower), float(upper)), ""
-    intervals = np.array([_interval(column, level) for column in boot.T])
     table = pd.DataFrame(
         {
             **{name: list(v) for name, v in models.rdm_descriptors.items() if name != "index"},
-            "estimate": estimate,
-            "low": intervals[:, 0],
-            "high": intervals[:, 1],
-            "p": [_two_sided(column, value) for column, value in zip(null.T, estimate, strict=True)],
-            "share": estimate / ceiling[0] if ceiling and ceiling[0] > 0 else np.nan,
-            "pairs": int(np.isfinite(human_ranks[0]).sum()),
+            "estimate": agreement,
+            "share": agreement / ceiling[0] if ceiling and ceiling[0] > 0 else np.nan,
+            "pairs": int(used.sum()),
             "control": "within" if groups else "none",
         }
     )
-    return Comparison(table, ceiling, note, boot, null, level)
+    return Comparison(table, ceiling, note, np.array(left_out))
 
 
 def _ranks(vectors: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -221,60 +216,10 @@ def _ranks(vectors: np.ndarray, used: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _vary(ranks: np.ndarray) -> bool:
-    return bool(np.isfinite(ranks[0]).any() and (np.nanstd(ranks, axis=1) >= 1e-12).all())
+def _agreement(ranks: np.ndarray, models: int) -> np.ndarray:
+    """(model,) mean over raters, of ranks: Spearman's rho is their Pearson's r. The first `models` rows are models."""
+    return rsa_compare(RDMs(ranks[:models]), RDMs(ranks[models:]), method="corr").mean(axis=1)
 
 
-def _agreement(models: np.ndarray, humans: np.ndarray) -> np.ndarray:
-    """(model,) mean over raters, of ranks: Spearman's rho is their Pearson's r."""
-    return rsa_compare(RDMs(models), RDMs(humans), method="corr").mean(axis=1)
-
-
-def _bootstrap(
-    vectors: np.ndarray, models: int, codes: np.ndarray, draws: int, rng: np.random.Generator
-) -> np.ndarray:
-    matrices, n = RDMs(vectors).get_matrices(), len(codes)
-    result = np.full((draws, models), np.nan)
-    for draw in range(draws):
-        items = np.sort(rng.integers(n, size=n))
-        upper, right = (items[index] for index in np.triu_indices(n, 1))
-        ranks = _ranks(matrices[:, upper, right], (codes[upper] == codes[right]) & (upper != right))
-        if _vary(ranks):
-            result[draw] = _agreement(ranks[:models], ranks[models:])
-    return result
-
-
-def _permute(
-    model_ranks: np.ndarray,
-    human_ranks: np.ndarray,
-    codes: np.ndarray,
-    permutations: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    # Sorting by category plus a random number below 1 shuffles within categories, all permutations at once.
-    shuffled = np.argsort(codes + rng.random((permutations, len(codes))), axis=1)
-    items = np.empty_like(shuffled)
-    items[:, np.argsort(codes, kind="stable")] = shuffled
-    matrices = RDMs(model_ranks).get_matrices()
-    upper, right = np.triu_indices(len(codes), 1)
-    null = np.empty((permutations, len(matrices)))
-    for start in range(0, permutations, CHUNK):
-        part = items[start : start + CHUNK]
-        for model, matrix in enumerate(matrices):
-            vectors = matrix[part[:, upper], part[:, right]]
-            null[start : start + CHUNK, model] = _agreement(vectors, human_ranks)
-    return null
-
-
-def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    if not np.isfinite(values).any():
-        return np.nan, np.nan
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _two_sided(null: np.ndarray, value: float) -> float:
-    """Twice the smaller tail of `null` beyond `value`, never 0 (Phipson & Smyth 2010)."""
-    null = null[np.isfinite(null)]
-    tails = [(np.sum(null >= value - 1e-12) + 1), (np.sum(null <= value + 1e-12) + 1)]
-    return float(min(1.0, 2 * min(tails) / (len(null) + 1)))
+def _like(contrast: ArrayLike, estimate: Estimate) -> Estimate:
+    return estimate[0] if np.ndim(contrast) == 1 else estimate

@@ -3,7 +3,8 @@
 With procedural faces the observers are simulated: their weights on the faces' factors are known.
 """
 
-import math
+from dataclasses import asdict
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -13,12 +14,13 @@ import xarray as xr
 from pydantic import Field
 from rsatoolbox.rdm import RDMs
 
-from analysis import rsa
+from analysis import rsa, transfer
+from analysis.inference import Estimate
 from study import networks, observers, ratings, relevance, stimuli, vgg
 from study.grid import Cell
 from study.settings import Settings, source
 from study.steps import Study, step
-from study.verdicts import ESTIMATE, Part, Region, answer
+from study.verdicts import Region, answer, part
 
 LEVELS = {
     "pixels": "images as they are",
@@ -27,6 +29,7 @@ LEVELS = {
     "weighted": "images weighted by relevance",
 }
 ALL, WITHIN = "all pairs", "within gender"  # which pairs of people count
+GAIN = "gain over unweighted images"
 IMAGES_PER_PERSON = 10
 PEOPLE_PER_GENDER = 3  # fewer have too few pairs of one gender to compare
 # The simulated observers' weights on the factors, in arbitrary units: features of the inner face above all.
@@ -60,6 +63,9 @@ class Humans(Settings):
     raters: int = Field(12, ge=2, le=1000, description="simulated observers")
     rated_identities: int = Field(20, ge=4, le=500, description="people the simulated observers compare")
     observer_noise: float = Field(0.5, ge=0, le=10, description="noise of a simulated rating, in its own SD")
+    smallest_correlation: float = Field(
+        0.1, gt=0, lt=1, description="smallest effect of interest, rank correlation with people"
+    )
 
 
 RATED = ("ratings_names", "rated_identities")  # what decides who is compared
@@ -100,79 +106,122 @@ def responses(s: Study, cell: Cell) -> xr.Dataset:
 
 
 @step(
-    *(
-        *ESTIMATE,
-        "permutations",
-        *RATED,
-        "ratings",
-        "ratings_columns",
-        "ratings_direction",
-        "raters",
-        "observer_noise",
-    ),
-    needs=[responses.every(), stimuli.faces],
+    *("grid", *RATED, "ratings", "ratings_columns", "ratings_direction"),
+    *("raters", "observer_noise", "stimulus_seed"),
+    needs=[responses.firsts(), stimuli.faces],
     title="agreement with people",
 )
 def agreement(s: Study) -> dict[str, Any]:
-    """How well models' dissimilarities follow people's.
+    """How well models' dissimilarities follow people's, for the networks of the first seed of each pretraining run.
 
     Returns:
-        `networks`: rows (dicts) per network and level: model, level, pairs, estimate, low, high, p, share (see
-        `rsa.compare`). `pairs` is ALL, or WITHIN where there are at least three rated people of each gender.
-        `means`: rows over networks: level, pairs, estimate, low, high, p.
-        `gain`: weighted images minus unweighted ones (estimate, low, high, p).
+        `networks`: rows (dicts) per network and level: model, level, pairs, estimate, share (see `rsa.compare`).
+        `pairs` is ALL, or WITHIN where there are at least three rated people of each gender.
+        `means`: rows of what is compared over networks (`of`, see `_contrasts`), pairs, and their `Estimate`.
         `ceiling`: (lower, upper) noise ceiling, or None, and a `note` why. `share`: what weighted images reach of it.
-        `simulated`: whether the people are. `people`, `pairs`: how many.
+        `simulated`: whether the people are. `people`, `pairs`: how many. `varied`: whether networks vary in the
+        intervals, or these speak for the networks at hand.
         `factors`: for simulated observers, rows of the factors' recovered weights: source, factor, share.
     """
     p = s.p
     models, people = rsa.match(_model_rdms(s), _human_rdms(s))
     faces, names = rated(s), people.pattern_descriptors["identity"]
     gender = pd.Series(dict(zip(faces.identity.values, faces.gender.values, strict=True)))[names]
-    of_level = np.array(models.rdm_descriptors["level"])
-    at = {level: np.flatnonzero(of_level == level) for level in LEVELS}
     groups = {ALL: None, WITHIN: gender.to_dict()}
     if gender.value_counts().min() < PEOPLE_PER_GENDER:
         del groups[WITHIN]
-    options = {"permutations": p.permutations, "level": p.confidence, "seed": p.stimulus_seed}
-    compared = {
-        pairs: rsa.compare(models, people, groups=of_pairs, draws=p.resamples, **options)
-        for pairs, of_pairs in groups.items()
-    }
-    whole, rows = compared[ALL], [result.table.assign(pairs=pairs) for pairs, result in compared.items()]
+    compared = {pairs: rsa.compare(models, people, groups=of_pairs) for pairs, of_pairs in groups.items()}
+    whole, contrasts, drawn = compared[ALL], _contrasts(s, models), _drawn(s, models)
+    means = []
+    for pairs, result in compared.items():
+        estimates = result.estimate(list(contrasts.values()), *drawn)
+        means += [
+            {"of": name, "pairs": pairs, **{key: v.tolist() for key, v in asdict(estimates[k]).items()}}
+            for k, name in enumerate(contrasts)
+        ]
+    rows = [result.table.assign(pairs=pairs) for pairs, result in compared.items()]
+    weighted = whole.table.query("level == 'weighted'")
     return {
-        "networks": pd.concat(rows).to_dict("records"),
-        "means": [
-            {"level": level, "pairs": pairs, **result.mean(index)}
-            for pairs, result in compared.items()
-            for level, index in at.items()
-        ],
-        "gain": whole.difference(at["weighted"], at["pixels"]),
+        "networks": pd.concat(rows)[["model", "level", "pairs", "estimate", "share"]].to_dict("records"),
+        "means": means,
         "ceiling": whole.ceiling,
         "note": whole.note,
-        "share": float(whole.table["share"].to_numpy()[at["weighted"]].mean()),
+        "share": float(weighted["share"].mean()),
         "simulated": not p.ratings,
         "people": len(names),
-        "pairs": int(whole.table["pairs"].iloc[0]),
+        "pairs": int(weighted["pairs"].iloc[0]),
+        "varied": bool(drawn),
         "factors": [] if p.ratings else _factor_shares(s, models, people),
     }
 
 
-@step(needs=[agreement], title="claim C8")
+@step("confidence", "smallest_correlation", "pretrainings", needs=[agreement], title="claim C8")
 def claim(s: Study) -> dict[str, Any]:
-    """Claim C8: images weighted by relevance are alike where people are, and more so than unweighted ones."""
-    result, region = agreement(s), Region(low=0)
-    weighted = next(r for r in result["means"] if (r["level"], r["pairs"]) == ("weighted", ALL))
-    rows = {
-        "correlation with relevance-weighted images": weighted,
-        "gain over unweighted images": result["gain"],
-    }
+    """Claim C8: images weighted by relevance are alike where people are, and more so than unweighted ones.
+
+    Beside it, without a say in the verdict: which pretraining's weighted images follow people more.
+    """
+    result, region = agreement(s), Region(low=0, smallest=s.p.smallest_correlation)
+    estimates = _estimates(result, ALL)
+    pair = np.resize([f"person {k}" for k in range(result["people"])], result["pairs"])
+    labels = {"correlation with relevance-weighted images": "weighted", GAIN: GAIN}
+    beside = [_difference(a, b) for a, b in combinations(s.p.pretrainings, 2)]
     parts = [
-        Part(label, *interval, row["p"], result["pairs"], math.nan, region.verdict(*interval[1:]))
-        for label, row in rows.items()
-        for interval in [(row["estimate"], row["low"], row["high"])]
+        part(region, label, estimates[name], pair, s.p.confidence, decides=label in labels)
+        for label, name in [*labels.items(), *zip(beside, beside, strict=True)]
     ]
     return answer(region, parts)
+
+
+def _difference(a: str, b: str) -> str:
+    return f"weighted images: {a} minus {b}"
+
+
+def _estimates(result: dict[str, Any], pairs: str) -> dict[str, Estimate]:
+    """What `agreement` compared over networks, by name."""
+    return {
+        row["of"]: Estimate(*(np.array(row[key]) for key in ("value", "parts", "df")))
+        for row in result["means"]
+        if row["pairs"] == pairs
+    }
+
+
+def _contrasts(s: Study, models: RDMs) -> dict[str, np.ndarray]:
+    """Weights `(rdm,)` of what is compared over networks.
+
+    The mean of each level; what weighting adds (GAIN); the weighted images of each two pretrainings; each level of each
+    family, as "family: level".
+    """
+    level, model = (np.array(models.rdm_descriptors[name]) for name in ("level", "model"))
+    cell = s.networks.set_index("model")
+    pretraining, family = (cell[name].reindex(model).to_numpy() for name in ("pretraining", "family"))
+
+    def mean(chosen: np.ndarray) -> np.ndarray:
+        return chosen / chosen.sum()
+
+    levels = {name: mean(level == name) for name in LEVELS}
+    weighted = {name: mean((level == "weighted") & (pretraining == name)) for name in s.p.pretrainings}
+    return (
+        levels
+        | {GAIN: levels["weighted"] - levels["pixels"]}
+        | {_difference(a, b): weighted[a] - weighted[b] for a, b in combinations(weighted, 2)}
+        | {
+            f"{of}: {name}": mean((level == name) & (family == of))
+            for of in dict.fromkeys(cell.family)
+            for name in LEVELS
+            if name != "pixels"
+        }
+    )
+
+
+def _drawn(s: Study, models: RDMs) -> tuple[()] | tuple[np.ndarray, np.ndarray]:
+    """Strata and units of the networks `(rdm,)` each, "" for images as they are; nothing where no network varies."""
+    strata, units = transfer.resampling(s.firsts)
+    if pd.Series(units).groupby(strata).nunique().min() < 2:
+        return ()
+    table = pd.DataFrame({"strata": strata, "units": units}, [cell.name for cell in s.firsts])
+    table = table.reindex(models.rdm_descriptors["model"], fill_value="")
+    return table.strata.to_numpy(dtype=str), table.units.to_numpy(dtype=str)
 
 
 def _human_rdms(s: Study) -> RDMs:
@@ -202,7 +251,7 @@ def _model_rdms(s: Study) -> RDMs:
     faces = rated(s)
     who, pixels = faces.identity.values, faces.pixels.values.astype(np.float64)
     rdms = [rsa.model_rdm(pixels - pixels.mean(0), who, level="pixels", model="none")]
-    for cell in s.grid:
+    for cell in s.firsts:
         response = responses(s, cell).load()
         magnitude = np.abs(response.relevance.values)
         levels = {"features": response.features.values, "maps": magnitude}
@@ -225,16 +274,29 @@ def _factor_shares(s: Study, models: RDMs, people: RDMs) -> list[dict[str, Any]]
 
 def by_level(s: Study) -> pd.DataFrame:
     """Agreement with people, means over networks: level (as LEVELS words it), pairs, estimate, low, high, p."""
-    table = pd.DataFrame(agreement(s)["means"])
-    return table.assign(level=table.level.map(LEVELS))
+    result = agreement(s)
+    return pd.DataFrame(
+        {
+            "level": LEVELS[level],
+            "pairs": pairs,
+            **of[level].row("estimate", s.p.confidence),
+            "p": float(of[level].p()),
+        }
+        for pairs in (ALL, WITHIN)
+        if (of := _estimates(result, pairs))
+        for level in LEVELS
+    )
 
 
 def by_family(s: Study) -> pd.DataFrame:
-    """Agreement with people over all pairs, means over the networks of a family: family, level, estimate."""
-    table = pd.DataFrame(agreement(s)["networks"]).query("pairs == @ALL and level != 'pixels'")
-    family = s.networks.set_index("model").family
-    table = table.assign(family=table.model.map(family), level=table.level.map(LEVELS))
-    return table.groupby(["family", "level"], as_index=False, sort=False).estimate.mean()
+    """Agreement with people over all pairs, means over a family's networks: family, level, estimate, low, high."""
+    of = _estimates(agreement(s), ALL)
+    return pd.DataFrame(
+        {"family": family, "level": LEVELS[level], **of[f"{family}: {level}"].row("estimate", s.p.confidence)}
+        for family in dict.fromkeys(s.networks.family)
+        for level in LEVELS
+        if level != "pixels"
+    )
 
 
 def factor_shares(s: Study) -> pd.DataFrame:

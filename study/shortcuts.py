@@ -357,8 +357,7 @@ def _matrix(networks: list[Net], gain: np.ndarray) -> list[dict]:
 def _observer_probe(s: Study, networks: list[Net], hidden: np.ndarray) -> list[dict]:
     """Rank correlation of the networks' dissimilarities (features of intact images) with simulated observers'.
 
-    `hidden` `(network, image, feature)`. The error has two parts: people, from the bootstrap over them, and seeds,
-    from their spread within families.
+    `hidden` `(network, image, feature)`. People and seeds vary.
     """
     p, faces = s.p, narrow.part(s, "test")
     names = list(dict.fromkeys(faces.identity.values))[: p.rated_identities]
@@ -367,16 +366,10 @@ def _observer_probe(s: Study, networks: list[Net], hidden: np.ndarray) -> list[d
     rdms = [rsa.model_rdm(of_net[chosen], faces.identity.values) for of_net in hidden]
     factors, options = observers.factors(faces), {"raters": p.raters, "noise": p.observer_noise}
     people = observers.simulate_observers(factors, OBSERVER_WEIGHTS, seed=p.stimulus_seed, **options)
-    options = {"draws": inference.QUICK_DRAWS, "permutations": 100, "seed": p.stimulus_seed}
-    result = rsa.compare(*rsa.match(rsa.stack(rdms), people), **options)
-    single, members = result.table["estimate"].to_numpy(), list(_families(networks).values())
-    draws = result.draws[np.isfinite(result.draws).all(1)]
-    levels = np.array([single[m].mean() for m in members])
-    by_people = np.array([draws[:, m].mean(1) for m in members])
-    by_seed = np.array([single[m].var(ddof=1) / m.sum() for m in members])
-    parts = np.array([np.var(by_people[1:] - by_people[0], axis=1, ddof=1), by_seed[1:] + by_seed[0]])
-    df = np.array([[len(names) - 1.0], [2.0 * (p.shortcut_seeds - 1)]]) * np.ones_like(parts)
-    estimate = inference.Estimate(levels[1:] - levels[0], np.diag(parts.sum(0)), parts, df)
+    result = rsa.compare(*rsa.match(rsa.stack(rdms), people))
+    means = np.array([members / members.sum() for members in _families(networks).values()])
+    estimate = result.estimate(means[1:] - means[0], [net.family for net in networks])
+    levels = means @ result.table["estimate"].to_numpy()
     return _rows(s, "observers", networks, levels, estimate)
 
 
