@@ -267,8 +267,11 @@ class Study:
 
     @property
     def firsts(self) -> list[Cell]:
-        """The networks of the first seed of each pretraining run, for what is too costly to do with every seed."""
-        return [cell for cell in self.grid if cell.seed < self.p.first_seed + self.p.pretraining_runs]
+        """The networks of the first seed of each pretraining run, for what is too costly to do with every seed.
+
+        Where there is one run, of the first two seeds: a single network says nothing of how networks differ.
+        """
+        return [c for c in self.grid if c.seed < self.p.first_seed + max(2, self.p.pretraining_runs)]
 
     @property
     def networks(self) -> pd.DataFrame:
