@@ -144,7 +144,8 @@ def by_claim(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     replications, in that which the width of the intervals promises: median over parts). Empty without replications.
     """
     verdicts = table[(table.replication == 0) & table.shown].set_index("claim").verdict
-    again = table[table.replication > 0].assign(half=(table.ci_high - table.ci_low) / 2)
+    again = table[table.replication > 0]
+    again = again.assign(half=(again.ci_high - again.ci_low) / 2)
     parts = again.groupby(["claim", "part"])
     spread = parts.estimate.std() / parts.half.mean() * norm.ppf((1 + confidence) / 2)
     covered = contained(table, confidence).astype({"contains": float, "widened": float})
