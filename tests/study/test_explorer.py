@@ -16,7 +16,7 @@ def test_each_network_sees_what_every_network_kept(tiny):
     for index, percent in enumerate(p.percents):
         held = (shown.level <= index).sum(("y", "x"))
         assert (held == round(percent / 100 * pixels)).all()
-    source, judge = tiny.grid[0], tiny.grid[-1]
+    source, judge = tiny.firsts[0], tiny.firsts[-1]
     rule, percent = p.explorer_composites[0], p.percents[-1]
     at = {"source": source.name, "composite": rule}
     keep = torch.from_numpy(shown.level.sel(at).values <= len(p.percents) - 1)[:, None]
