@@ -178,7 +178,7 @@ def stability(s: Study) -> dict[str, Any]:
         "transfer between seeds": shares(s, masks),
         f"{LIKENESS[kind]} of maps between seeds": transfer.shares(
             alike(s)[kind].values, masks, s.grid, stimuli.people(s), **draws(s)
-        ),
+        )[0],
     }
     return _answer(s, Region(low=s.p.transfer_margin), estimates)
 
