@@ -15,25 +15,28 @@ def test_rated_people_are_shown_as_no_network_saw_them(tiny):
     assert pd.Series(faces.identity.values).value_counts().max() <= humans.IMAGES_PER_PERSON
 
 
-def test_agreement_has_every_network_and_level(tiny):
+def test_agreement_has_the_first_network_of_each_run_and_every_level(tiny):
     result = humans.agreement(tiny)
     table = pd.DataFrame(result["networks"]).query("pairs == @humans.ALL")
-    assert len(table) == 1 + 3 * len(tiny.grid), "pixels are the same for all networks"
-    assert (table[["estimate", "low", "high"]].abs() < 1 + 1e-9).all(axis=None) and table.p.between(
-        0, 1
-    ).all()
-    levels = humans.by_level(tiny).query("pairs == @humans.ALL").set_index("level").estimate
-    assert set(levels.index) == set(humans.LEVELS.values())
+    assert len(table) == 1 + 3 * len(tiny.firsts), "pixels are the same for all networks"
+    assert set(table.model) == {"none", *(cell.name for cell in tiny.firsts)}
+    levels = humans.by_level(tiny).set_index("level")
+    assert list(levels.index) == list(humans.LEVELS.values())
+    assert (levels[["estimate", "low", "high"]].abs() < 5).all(axis=None) and levels.p.between(0, 1).all()
     weighted = table[table.level == "weighted"].estimate.mean()
-    assert levels[humans.LEVELS["weighted"]] == pytest.approx(weighted)
-    assert result["gain"]["estimate"] == pytest.approx(
-        weighted - table[table.level == "pixels"].estimate.item()
-    )
+    assert levels.estimate[humans.LEVELS["weighted"]] == pytest.approx(weighted)
     assert result["share"] == pytest.approx(weighted / result["ceiling"][0])
     assert result["simulated"] and result["people"] == 4 and result["pairs"] == 6
     families = humans.by_family(tiny)
-    assert len(families) == 4 * 3
+    assert len(families) == 4 * 3 and (families.low <= families.estimate).all()
     assert families.query("level == @humans.LEVELS['weighted']").estimate.mean() == pytest.approx(weighted)
+
+
+def test_networks_vary_where_pretrainings_were_repeated(tiny, root):
+    s = tiny_study(root, pretraining_runs=2, seeds=4)
+    several, one = humans.agreement(s), humans.agreement(tiny)
+    assert several["varied"] and not one["varied"]
+    assert [len(r["means"][0]["parts"]) for r in (several, one)] == [3, 1]
 
 
 def test_shares_of_the_factors_sum_to_1(root):
@@ -46,15 +49,26 @@ def test_shares_of_the_factors_sum_to_1(root):
 
 def test_the_claim_is_that_of_the_table(tiny):
     result, claim = humans.agreement(tiny), humans.claim(tiny)
-    correlation, gain = claim["parts"]
-    assert (
-        correlation["estimate"]
-        == humans.by_level(tiny).set_index(["level", "pairs"]).estimate[humans.LEVELS["weighted"], humans.ALL]
+    correlation, gain, beside = claim["parts"]
+    table = humans.by_level(tiny).query("pairs == @humans.ALL").set_index("level")
+    row = table.loc[humans.LEVELS["weighted"]]
+    assert [correlation[name] for name in ("estimate", "ci_low", "ci_high")] == list(
+        row[["estimate", "low", "high"]]
     )
-    assert (gain["estimate"], gain["ci_low"], gain["ci_high"]) == tuple(
-        result["gain"][name] for name in ("estimate", "low", "high")
+    assert gain["estimate"] == pytest.approx(row.estimate - table.estimate[humans.LEVELS["pixels"]])
+    assert correlation["n"] == result["pairs"] and correlation["detectable"] > 0
+    assert claim["region"]["low"] == 0 and claim["region"]["smallest"] == tiny.p.smallest_correlation
+    assert beside["label"] == "weighted images: objects minus faces"
+
+
+def test_pretrainings_are_compared_on_the_same_pairs_without_a_say_in_the_verdict(tiny):
+    correlation, gain, beside = humans.claim(tiny)["parts"]
+    assert correlation["decides"] and gain["decides"] and not beside["decides"]
+    table = pd.DataFrame(humans.agreement(tiny)["networks"]).query(
+        "pairs == @humans.ALL and level == 'weighted'"
     )
-    assert correlation["n"] == result["pairs"] and claim["region"]["low"] == 0
+    of = table.set_index(table.model.str.split("/").str[0]).estimate
+    assert beside["estimate"] == pytest.approx(of["objects"].mean() - of["faces"].mean())
 
 
 def test_ratings_of_the_users_own(root, photographs):
