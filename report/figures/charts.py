@@ -28,6 +28,7 @@ def curves(
     rule: float | None = None,
     emphasis: str | None = None,
     detail: str | None = None,
+    doublings: bool = False,
 ) -> alt.TopLevelMixin:
     """Lines with points, and a band from `low` to `high` where those columns are named.
 
@@ -35,11 +36,14 @@ def curves(
         emphasis: the entry of `colour` that matters most: its line is thick, and no other entry has a band unless it
             is picked, because more than a few bands hide each other.
         detail: one line for each value of this column, all lines of one `colour` alike.
+        doublings: whether x has a logarithmic axis, on which every doubling is as wide, with ticks at its values.
     """
     _need(df, x, y, colour, low, high, facet, detail)
     if emphasis is not None and emphasis not in set(df[colour]):
         raise ValueError(f"emphasis={emphasis!r}: no such entry of {colour!r}")
-    base = alt.Chart(df).encode(_amount(alt.X, x, x_title), _colour(df, colour))
+    steps = {"values": sorted(set(df[x])), "format": "~g"}
+    axis = {"scale": alt.Scale(type="log"), "axis": alt.Axis(**steps)} if doublings else {}
+    base = alt.Chart(df).encode(_amount(alt.X, x, x_title, **axis), _colour(df, colour))
     if detail:
         base = base.encode(detail=alt.Detail(detail, type="nominal"))
     value = _amount(alt.Y, y, y_title, scale=alt.Scale(zero=False))

@@ -24,7 +24,7 @@ RANKINGS = {
     "blobs": "#E69F00",
     "random": "#999999",
     "edges": "#A6761D",
-    "least": "#D55E00",
+    "average aligned": "#117733",
     "random weights": "#8F7FEF",
 }
 SEQUENTIAL = "viridis"

@@ -204,6 +204,22 @@ def test_only_the_entry_that_matters_has_a_band_until_another_is_picked():
         figures.curves(DATA, "percent", "accuracy", "ranking", "low", "high", emphasis="relevnce")
 
 
+def test_doublings_are_evenly_spaced():
+    rows = pd.DataFrame(
+        {"percent": [2.5, 5.0, 10.0, 40.0], "accuracy": [0.1, 0.2, 0.3, 0.4], "ranking": "own"}
+    )
+    picture = figures.show(
+        figures.curves(rows, "percent", "accuracy", "ranking", doublings=True), **TEXTS
+    ).payload["svg"]
+    labels = re.findall(
+        r'text-anchor="middle" transform="translate\(([\d.]+),[\d.]+\)"[^>]*>([\d.]+)<', picture
+    )
+    at = {float(label): float(x) for x, label in labels}
+    assert (
+        at[5] - at[2.5] == pytest.approx(at[10] - at[5], abs=1) == pytest.approx((at[40] - at[10]) / 2, abs=1)
+    )
+
+
 def test_lines_of_one_colour_can_be_several():
     rows = DATA.assign(model=["a/0", "a/0", "a/1", "a/1"], family="a")
     chart = figures.curves(rows, "percent", "accuracy", "family", detail="model")
