@@ -29,7 +29,7 @@ def leads(table: pd.DataFrame) -> str:
 
 def contributions(table: pd.DataFrame) -> str:
     """What the parts contribute to an asymmetry: of `study.asymmetry.part_contributions`."""
-    if table.empty:
+    if table.difference.isna().all():
         return "Own maps add too little to the control here for parts to have a share in it."
     whole, parts = table.iloc[0], table.iloc[1:]
     clear = parts[(parts.low > 0) | (parts.high < 0)]
@@ -39,6 +39,15 @@ def contributions(table: pd.DataFrame) -> str:
         f"contributions of the parts sum to {prose.number(parts.difference.sum())}. "
         + (f"Apart from zero: {named}." if named else "No part's contribution is apart from zero.")
     )
+
+
+def depths(table: pd.DataFrame) -> str:
+    """How much less maps pass between pretrainings than between tasks, and runs: of `study.depth.contrasts`."""
+    text = []
+    for minus, rows in table.groupby("minus", sort=False):
+        each = "; ".join(f"{r.depth} {prose.estimate(r.value, r.low, r.high)}" for r in rows.itertuples())
+        text.append(f"Between pretrainings minus {minus}: {each}.")
+    return " ".join(text)
 
 
 def coverage(rates: pd.DataFrame, low: float = 0.93, high: float = 0.97) -> str:
@@ -107,7 +116,7 @@ def defaults(records: list[Mapping[str, Any]]) -> str:
 
 def verdicts_again(table: pd.DataFrame) -> str:
     """How many claims came out the same in new studies, and which least: of `study.replications.by_claim`."""
-    if table.empty:
+    if table.difference.isna().all():
         return "There are no replications of this study; only the study itself is shown."
     n, share = int(table.n.max()), table.same / table.n
     steady = int((share == 1).sum())
