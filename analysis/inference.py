@@ -209,13 +209,13 @@ def infer(
         twice_b = _pair_variance(statistic, few, resampled[:CROSSED], rows, of, effects) * g / (g - 1)
         s, b = np.maximum(s - twice_s, s / 2), np.maximum(b - twice_b, b / 2)
     parts = np.array([np.maximum(p - b, 0), np.maximum(s - b, 0), b])
-    free = _degrees_of_freedom(by_stratum, sizes - 1)
+    free = degrees_of_freedom(by_stratum, sizes - 1)
     df = np.array([np.full(len(p), g - 1), free, (g - 1) * free], dtype=float)
     estimate = Estimate(value[0], parts, df)
     return estimate[0] if scalar else estimate
 
 
-def _degrees_of_freedom(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
+def degrees_of_freedom(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
     """Degrees of freedom `(K,)` of sums of `variances (S, K)` that were estimated with `df (S,)` each.
 
     Welch (1947), Biometrika 34, in the form that is right for estimated variances; strata of unequal variances have

@@ -15,7 +15,7 @@ from rsatoolbox.rdm.rdms import RDMs
 from scipy.spatial.distance import pdist
 from scipy.stats import rankdata
 
-from analysis.inference import Estimate, Labels, _degrees_of_freedom, leave_one_out
+from analysis.inference import Estimate, Labels, degrees_of_freedom, leave_one_out
 
 # ------------------------------------------------------------ matrices
 
@@ -151,7 +151,7 @@ class Comparison:
         changes[..., varied] = (rows[:, None] - 1) * c[:, varied]
         sizes = np.bincount(of)
         by_stratum = np.array([(m - 1) * (changes[of == k] @ level).var(0) for k, m in enumerate(sizes)])
-        networks, free = by_stratum.sum(0), _degrees_of_freedom(by_stratum, sizes - 1)
+        networks, free = by_stratum.sum(0), degrees_of_freedom(by_stratum, sizes - 1)
         keep = (1 - 1 / sizes[of])[:, None]
         both = (keep * (n - 1) * (changes @ left_out.T).var(-1)).sum(0)
         parts = np.array([np.maximum(items - both, 0), np.maximum(networks - both, 0), both])

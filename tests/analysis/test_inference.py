@@ -90,7 +90,7 @@ def test_two_sources_of_variation_give_an_interval_between_theirs():
 
 def test_strata_of_unequal_variance_have_fewer_degrees_of_freedom_than_they_have_together():
     equal, one, unequal = np.ones(4), np.array([1.0, 0, 0, 0]), np.array([1.0, 0.1, 0.1, 0.1])
-    found = inference._degrees_of_freedom(np.array([equal, one, unequal]).T, np.full(4, 2))
+    found = inference.degrees_of_freedom(np.array([equal, one, unequal]).T, np.full(4, 2))
     assert found[0] == 8 and found[1] == 2 and 2 < found[2] < 6
 
 
