@@ -119,8 +119,7 @@ def agreement(s: Study) -> dict[str, Any]:
         `pairs` is ALL, or WITHIN where there are at least three rated people of each gender.
         `means`: rows of what is compared over networks (`of`, see `_contrasts`), pairs, and their `Estimate`.
         `ceiling`: (lower, upper) noise ceiling, or None, and a `note` why. `share`: what weighted images reach of it.
-        `simulated`: whether the people are. `people`, `pairs`: how many. `varied`: whether networks vary in the
-        intervals, or these speak for the networks at hand.
+        `simulated`: whether the people are. `people`, `pairs`: how many.
         `factors`: for simulated observers, rows of the factors' recovered weights: source, factor, share.
     """
     p = s.p
@@ -150,7 +149,6 @@ def agreement(s: Study) -> dict[str, Any]:
         "simulated": not p.ratings,
         "people": len(names),
         "pairs": int(weighted["pairs"].iloc[0]),
-        "varied": bool(drawn),
         "factors": [] if p.ratings else _factor_shares(s, models, people),
     }
 
@@ -214,11 +212,9 @@ def _contrasts(s: Study, models: RDMs) -> dict[str, np.ndarray]:
     )
 
 
-def _drawn(s: Study, models: RDMs) -> tuple[()] | tuple[np.ndarray, np.ndarray]:
-    """Strata and units of the networks `(rdm,)` each, "" for images as they are; nothing where no network varies."""
+def _drawn(s: Study, models: RDMs) -> tuple[np.ndarray, np.ndarray]:
+    """Strata and units of the networks `(rdm,)` each, "" for images as they are."""
     strata, units = transfer.resampling(s.firsts)
-    if pd.Series(units).groupby(strata).nunique().min() < 2:
-        return ()
     table = pd.DataFrame({"strata": strata, "units": units}, [cell.name for cell in s.firsts])
     table = table.reindex(models.rdm_descriptors["model"], fill_value="")
     return table.strata.to_numpy(dtype=str), table.units.to_numpy(dtype=str)
