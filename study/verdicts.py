@@ -27,7 +27,6 @@ class Inference(Settings):
     """Intervals and tests."""
 
     resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples")
-    permutations: int = Field(5000, ge=100, le=1000000, description="random permutations, where not exact")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of intervals")
 
 

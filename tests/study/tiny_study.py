@@ -16,7 +16,6 @@ TINY = {
     "percents": [10.0, 50.0],
     "transfer_percents": [20.0],
     "resamples": 100,
-    "permutations": 100,
 }
 
 
