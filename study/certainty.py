@@ -61,12 +61,12 @@ def power(s: Study, records: list[dict]) -> pd.DataFrame:
 
     Columns: claim, people (in the planned study), networks (of each family that are independent: seeds, or pretraining
     runs where there are several), power. The effect is the `distance` of the deciding part's estimate; a claim whose
-    interval is not made from people and networks (C8) is left out.
+    interval is not made from people and networks, or has no ends, is left out.
     """
     rows, networks = [], s.p.pretraining_runs if s.p.pretraining_runs > 1 else s.p.seeds
     for record in records:
         part = next(part for part in record["parts"] if part["label"] == record["part"])
-        if not part["variance"] or not np.isfinite(part["variance"]).all():
+        if len(part["variance"]) < 3 or not np.isfinite(part["variance"]).all():
             continue
         estimate = Estimate(np.array(part["estimate"]), np.array(part["variance"]), np.array(part["df"]))
         effect = distance(part["estimate"], record["bounds"], record["smallest"])

@@ -144,13 +144,13 @@ def test_simulated_studies_come_as_tables(tiny):
     found = certainty.tables(tiny)
     assert set(found["coverage"].method) == {"combined", "percentile", "percentile, images redrawn"}
     assert set(found["coverage"].score) == {"normal", "hit or miss"}
-    assert {"transfer, task", "asymmetry, all at once"} <= set(found["transfer"].statistic)
+    assert "transfer, task" in set(found["transfer"].statistic)
     assert (found["tests"].experiments >= 20).all() and found["tests"].rate.between(0, 1).all()
 
 
 def test_more_networks_and_people_never_make_a_verdict_less_likely(tiny):
     planned = certainty.power(tiny, claims.ledger(tiny))
-    assert set(planned.claim.str[:2]) >= {"C1", "C2"} and "C8" not in set(planned.claim.str[:2])
+    assert set(planned.claim.str[:2]) >= {"C1", "C2", "C8"}
     wide = planned.pivot_table(index=["claim", "people"], columns="networks", values="power")
     assert (wide.diff(axis=1).iloc[:, 1:] > -0.02).all(axis=None)
 
