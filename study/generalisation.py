@@ -58,7 +58,7 @@ class Generalisation(Settings):
 
 
 def sources(s: Study, cell: Cell) -> list[Cell]:
-    """The networks whose maps a network is tested with: the grid's, or at another depth the first seeds of each run."""
+    """Whose maps a network is tested with: the grid's, or at another depth those of the first seeds of each run."""
     if cell.scope == s.p.scope:
         return s.grid
     return [each.at(scope=cell.scope) for each in s.firsts]
@@ -81,18 +81,19 @@ EXCHANGE = ("ranking", "fill", "composite", "transfer_percents", "transfer_contr
 def exchanged(s: Study, cell: Cell) -> xr.Dataset:
     """One network on images masked (keep) by the relevance of each of its `sources` and by controls.
 
-    Dimensions `(ranking, mode, percent, image)`; a ranking is a network's name, or a control. What is followed is the
-    class that the network's own map explains.
+    Dimensions `(ranking, mode, percent, image)`; a ranking is a network's name, or a control (for the default depth
+    those of BESIDE too). What is followed is the class that the network's own map explains.
     """
-    return _exchange(s, cell, {source.name: source for source in sources(s, cell)})
+    beside = BESIDE if cell.scope == s.p.scope else ()
+    return _exchange(s, cell, {source.name: source for source in sources(s, cell)}, beside)
 
 
-def _exchange(s: Study, cell: Cell, maps_of: dict[str, Cell]) -> xr.Dataset:
+def _exchange(s: Study, cell: Cell, maps_of: dict[str, Cell], beside: Collection[str] = ()) -> xr.Dataset:
     p, model, own = s.p, networks.network(s, cell), relevance.explain(s, cell)
     images, _ = stimuli.explained_inputs(s, cell.task)
     scores = {name: relevance.scores(s, source) for name, source in maps_of.items()}
     known = {"own": torch.from_numpy(own.relevance.values), "identities": stimuli.people(s)}
-    names = dict.fromkeys((p.transfer_control, *BESIDE))
+    names = dict.fromkeys((p.transfer_control, *beside))
     scores |= relevance.rankings(s, model, images, own.target.values, names, by=p.ranking, **known)
     labels = torch.from_numpy(own.target.values).to(p.device)
     return masked(model, images, labels, scores, p.transfer_percents, p.fill, ("keep",))
@@ -167,7 +168,7 @@ def exchanged_matched(s: Study, cell: Cell) -> xr.Dataset:
 
 
 TRANSFER = (*ESTIMATE, "measure", "percent_range", "transfer_percents", "transfer_control", *EXPLAINED)
-NEEDS = (exchanged.every(), stimuli.faces)
+NEEDS = (exchanged.firsts(), stimuli.faces)
 
 
 @step(*TRANSFER, "transfer_margin", "likeness", needs=[*NEEDS, alike], title="claim C3")
@@ -254,10 +255,12 @@ def shares(
 ) -> Estimate:
     """Transfer over the pairs of the masks, or the sum of these with `weights`; of one mask a single estimate.
 
-    Among `cells`, by default the grid, on the `curves` of `exchanged`, by default those of the cells.
+    Among `cells`, by default the grid, on the `curves` of `exchanged`, by default those of the cells. Pairs whose
+    target was not tested do not count.
     """
     cells = s.grid if cells is None else cells
     gain, own = gains(s, cells, curves)
+    masks = [mask & np.isin(np.arange(len(cells)), tested(s, cells)) for mask in masks]
     contrast = None if weights is None else np.array([weights])
     estimate = transfer.shares(
         gain, masks, cells, stimuli.people(s), scale=own, contrast=contrast, **draws(s)
@@ -265,21 +268,39 @@ def shares(
     return estimate[0] if len(estimate.value) == 1 else estimate
 
 
+def tested(s: Study, cells: list[Cell]) -> np.ndarray:
+    """Indices of the cells that are tested with masks: the first seed of each run; every one lends its maps."""
+    seeds = {cell.seed for cell in s.firsts}
+    return np.array([k for k, cell in enumerate(cells) if cell.seed in seeds])
+
+
 def gains(
     s: Study, cells: list[Cell] | None = None, curves: xr.Dataset | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What masks add to the control: of every source `(source, target, image)`, of own maps `(target, image)`."""
-    values, names = kept(s, cells, curves), [cell.name for cell in cells or s.grid]
-    of_sources = values.sel(ranking=names).transpose("ranking", "model", "image").values
-    return transfer.gains(of_sources, values.sel(ranking=s.p.transfer_control).values)
+    """What masks add to the control: of every source `(source, target, image)`, of own maps `(target, image)`.
+
+    0 for targets that were not tested.
+    """
+    cells = s.grid if cells is None else cells
+    values, names, index = kept(s, cells, curves), [cell.name for cell in cells], tested(s, cells)
+    shape = (len(cells), values.sizes["image"])
+    performances, control = np.zeros((len(cells), *shape)), np.zeros(shape)
+    performances[:, index] = values.sel(ranking=names).transpose("ranking", "model", "image").values
+    control[index] = values.sel(ranking=s.p.transfer_control).values
+    return transfer.gains(performances, control)
 
 
 def kept(s: Study, cells: list[Cell] | None = None, curves: xr.Dataset | None = None) -> xr.DataArray:
-    """Performance `(model, image, ranking)` on the pixels kept by each ranking of `exchanged`, mean over percents."""
+    """Performance `(model, image, ranking)` on the pixels kept by each ranking of `exchanged`, mean over percents.
+
+    The models are those of `cells` that were tested.
+    """
     p, percents = s.p, list(s.p.transfer_percents)
     half = (len(percents) + 1) // 2
     chosen = {"all": percents, "few": percents[:half], "many": percents[-half:]}
-    curves = exchanged.grid(s, cells) if curves is None else curves
+    if curves is None:
+        cells = s.grid if cells is None else cells
+        curves = exchanged.grid(s, [cells[k] for k in tested(s, cells)])
     values = performance(p, curves.sel(percent=chosen[p.percent_range]))
     return values.mean(("percent", "mode")).transpose("model", "image", "ranking")
 
@@ -328,16 +349,17 @@ def relation_table(s: Study) -> pd.DataFrame:
 
 def _of_control(s: Study, name: str) -> Estimate:
     """Transfer of a control that has a mask of its own for every network and image."""
-    values, own = kept(s), gains(s)[1]
+    values, cells = kept(s), s.firsts
     gain = (values.sel(ranking=name) - values.sel(ranking=s.p.transfer_control)).values
-    itself = np.eye(len(s.grid))
+    own, itself = gains(s)[1][tested(s, s.grid)], np.eye(len(cells))
     options = {"scale": own, "n": QUICK_DRAWS, "seed": s.p.stimulus_seed}
-    return transfer.shares(itself[..., None] * gain, [itself], s.grid, stimuli.people(s), **options)[0]
+    return transfer.shares(itself[..., None] * gain, [itself], cells, stimuli.people(s), **options)[0]
 
 
 def own_gain(s: Study) -> pd.DataFrame:
     """What own maps add over the control, the unit of transfer: family, gain."""
-    table = pd.DataFrame({"family": [c.family for c in s.grid], "gain": gains(s)[1].mean(-1)})
+    own = gains(s)[1][tested(s, s.grid)]
+    table = pd.DataFrame({"family": [cell.family for cell in s.firsts], "gain": own.mean(-1)})
     return table.groupby("family", as_index=False, sort=False).mean()
 
 
