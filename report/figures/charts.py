@@ -42,7 +42,7 @@ def curves(
     if emphasis is not None and emphasis not in set(df[colour]):
         raise ValueError(f"emphasis={emphasis!r}: no such entry of {colour!r}")
     steps = {"values": sorted(set(df[x])), "format": "~g"}
-    axis = {"scale": alt.Scale(type="log"), "axis": alt.Axis(**steps)} if doublings else {}
+    axis = {"scale": alt.Scale(type="log", nice=False, padding=10), "axis": alt.Axis(**steps)} if doublings else {}
     base = alt.Chart(df).encode(_amount(alt.X, x, x_title, **axis), _colour(df, colour))
     if detail:
         base = base.encode(detail=alt.Detail(detail, type="nominal"))
