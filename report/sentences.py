@@ -72,8 +72,84 @@ def composites(ranked: pd.DataFrame) -> str:
         if len(compared):
             row = compared.iloc[0]
             lead = prose.estimate(row.behind, row.behind_low, row.behind_high)
-            text += f" The {what} is “{row.method}”; the winner is ahead of it by {lead}."
+            text += f" The {what} is “{row.method}”; the winning composite is {_ahead(row.behind_low, row.behind_high)}: {lead}."
     return text
+
+
+def _ahead(low: float, high: float) -> str:
+    """What the interval of a lead says of who leads."""
+    return (
+        "ahead of it"
+        if low > 0
+        else "behind it"
+        if high < 0
+        else "neither ahead of it nor behind for certain"
+    )
+
+
+def best_by_score(table: pd.DataFrame) -> str:
+    """Which composite of LRP each score would have chosen, over all sets: of `study.truth.scores`."""
+    rows = table[(table.evidence == table.evidence.iloc[-1]) & (table.kind == "LRP")]
+    best = rows.loc[rows.groupby("metric").estimate.idxmax()].set_index("metric").method.str.replace("_", " ")
+    chosen = best.pop(truth.DECIDING)
+    apart = [f"“{name}” by {evidence.METRICS[metric]}" for metric, name in best.items() if name != chosen]
+    return (
+        f"Other scores put another composite first: {', '.join(apart)}."
+        if apart
+        else "The other scores put the same composite first."
+    )
+
+
+def learned(table: pd.DataFrame) -> str:
+    """Accuracy by what is shown, lowest and highest over the sets: of `study.truth.learned`."""
+    text = []
+    for shown, accuracy in table.groupby("shown", sort=False).accuracy:
+        ends = dict.fromkeys(prose.number(end) for end in (accuracy.min(), accuracy.max()))
+        text.append(f"{' to '.join(ends)} with faces {shown}")
+    return f"Accuracy over the sets is {', '.join(text)}."
+
+
+def retrained(lost: pd.DataFrame, composite: str) -> str:
+    """What the top pixels of a composite cost beyond random ones, after retraining: of `study.retrain.tables`."""
+
+    def told(row: Any) -> str:
+        return f"{prose.number(row.lost, 3)} {prose.interval(row.low, row.high, 3)}"
+
+    again, before = (lost[lost.network == name].set_index("ranking") for name in ("retrained", "masked"))
+    if composite not in again.index:
+        return f"No networks were retrained without the top pixels of “{composite.replace('_', ' ')}”."
+    rule, costly = again.loc[composite], again[again.low > 0]
+    verdict = (
+        "more" if rule.low > 0 else "less" if rule.high < 0 else "no difference that can be told from zero"
+    )
+    named = "; ".join(f"“{row.Index.replace('_', ' ')}” {told(row)}" for row in costly.itertuples())
+    others = f"cost more ({named})" if len(costly) else "cost more"
+    return (
+        f"When networks are trained anew without the top pixels of “{composite.replace('_', ' ')}”, this costs "
+        f"{told(rule)} of accuracy beyond what losing as many random pixels costs: {verdict}. Of {len(again)} rankings "
+        f"{len(costly) or 'none'} {others}; intervals hold one at a time. Not trained anew, networks lose "
+        f"{told(before.loc[composite])} beyond random removal."
+    )
+
+
+def ledger(records: list[Mapping[str, Any]]) -> str:
+    """What is left of the verdicts after Holm's correction, and in replications: of `study.multiverse.ledger`."""
+    lost = [r["id"] for r in records if r["verdict_holm"] != r["verdict"]]
+    text = f"Corrected for testing {len(records)} claims (Holm), "
+    text += f"{', '.join(lost)} would be inconclusive." if lost else "every verdict stays."
+    again = {r["id"]: r["replications"] for r in records if r["replications"]}
+    if not again:
+        return text
+    n = max(counts["n"] for counts in again.values())
+    steady = [name for name, counts in again.items() if counts["same"] == counts["n"]]
+    others = [f"{name} in {counts['same']}" for name, counts in again.items() if name not in steady]
+    text += f" The whole study was repeated {n} times with everything new. "
+    text += (
+        f"In all of them {', '.join(steady)} came out as here"
+        if steady
+        else "No claim came out as here in all of them"
+    )
+    return text + (f"; {', '.join(others)}." if others else ".")
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +192,7 @@ def defaults(records: list[Mapping[str, Any]]) -> str:
 
 def verdicts_again(table: pd.DataFrame) -> str:
     """How many claims came out the same in new studies, and which least: of `study.replications.by_claim`."""
-    if table.difference.isna().all():
+    if table.empty:
         return "There are no replications of this study; only the study itself is shown."
     n, share = int(table.n.max()), table.same / table.n
     steady = int((share == 1).sum())
