@@ -70,6 +70,8 @@ def test_pretrainings_are_compared_on_the_same_pairs_without_a_say_in_the_verdic
     )
     of = table.set_index(table.model.str.split("/").str[0]).estimate
     assert beside["estimate"] == pytest.approx(of["objects"].mean() - of["faces"].mean())
+    apart = beside["ci_low"] > 0 or beside["ci_high"] < 0
+    assert (beside["p"] < 0.05) == apart and beside["verdict"] == ("supported" if apart else "inconclusive")
 
 
 def test_ratings_of_the_users_own(root, photographs):
