@@ -563,12 +563,12 @@ def analyses() -> dict:
         xr.DataArray(_normal(29, 2, 2, 4, 2, 6), dims=dims)
         .to_dataset(name="logit")
         .assign_coords(
-            ranking=["relevance", "random"], mode=list(masking.MODES), percent=[0.0, 10.0, 50.0, 100.0]
+            ranking=["relevance", "random"], mode=list(masking.MODES), percent=[5.0, 10.0, 50.0, 80.0]
         )
     )
     gains: dict[str, Any] = {}
     for counted in ("all", "few", "many"):
-        p = _study(measure="logit", percents=(10.0, 50.0), percent_range=counted).p
+        p = _study(measure="logit", percents=(5.0, 10.0, 50.0, 80.0), percent_range=counted).p
         of_range = masked.gains_over_controls(p, curves, "relevance", ("random",))
         gains |= {f"{counted} {mode}": values for (mode, _), values in of_range.items()}
     table = pd.DataFrame({"fill": ["mean", "mean", "grey", "grey"], "measure": ["logit", "accuracy"] * 2})
