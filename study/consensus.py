@@ -13,13 +13,14 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from analysis import attribution
-from study import networks, relevance, stimuli
+from study import masking, networks, relevance, stimuli
 from study.grid import Cell
 from study.masking import ALIGNED, CLAIM, RIVALS, against_controls, aligned, masked, performance
 from study.relevance import SEED
 from study.steps import Study, step
 
 CONTROLS = (*RIVALS, ALIGNED)
+KNOWN = ("random", "centre", "edges")  # these know nothing of maps: the page on masking has measured them
 SHOWN = ("consensus", "own", "average", ALIGNED, "centre", "random")  # rankings in the table of pixels needed
 
 
@@ -30,9 +31,9 @@ def shown_to(s: Study, cell: Cell) -> list[tuple[Cell]]:
 
 @step(
     *("ranking", "fill", "percents", "explained_images", "explained_people"),
-    needs=[relevance.explain.of(shown_to, "grid"), networks.finetuned, stimuli.faces],
+    needs=[relevance.explain.of(shown_to, "grid"), networks.finetuned, stimuli.faces, masking.curves],
     title="consensus masks",
-    work=lambda s, cell: s.p.explained_images * (len(CONTROLS) + 2),
+    work=lambda s, cell: s.p.explained_images * (len(CONTROLS) - len(KNOWN) + 1),
 )
 def curves(s: Study, cell: Cell) -> xr.Dataset:
     """One network on the consensus mask of all *other* families, on its own masks, and on controls.
@@ -48,11 +49,16 @@ def curves(s: Study, cell: Cell) -> xr.Dataset:
         if source.family != cell.family:
             families[source.family].append(pixel_ranks(relevance.scores(s, source)))
     shared = torch.stack([torch.stack(maps).mean(0) for maps in families.values()]).mean(0)
-    scores = {"consensus": shared, "own": relevance.scores(s, cell)}
-    known = {"seed": SEED, "images": images.cpu(), "identities": stimuli.people(s)}
-    scores |= {name: attribution.control(name, shared, **known) for name in RIVALS} | aligned(s, shared)
+    options = {"seed": SEED, "images": images.cpu(), "identities": stimuli.people(s)}
+    scores = {"consensus": shared} | aligned(s, shared)
+    scores |= {name: attribution.control(name, shared, **options) for name in RIVALS if name not in KNOWN}
     model, labels = networks.network(s, cell), relevance.explained_class(s, cell)
-    return masked(model, images, labels, scores, s.p.percents, s.p.fill, ends=True)
+    measured = masked(model, images, labels, scores, s.p.percents, s.p.fill, ends=True)
+    known = masking.curves(s, cell).load().sel(ranking=["relevance", *KNOWN])
+    known = known.assign_coords(ranking=["own", *KNOWN])
+    ends = measured.sel(percent=[0.0, 100.0], ranking=["consensus"] * len(known.ranking))
+    known = xr.concat([known, ends.assign_coords(ranking=known.ranking)], "percent").sortby("percent")
+    return xr.concat([measured, known], "ranking")
 
 
 @step(*CLAIM, needs=[curves.firsts(), stimuli.faces], title="claim C7")
