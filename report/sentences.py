@@ -72,7 +72,8 @@ def composites(ranked: pd.DataFrame) -> str:
         if len(compared):
             row = compared.iloc[0]
             lead = prose.estimate(row.behind, row.behind_low, row.behind_high)
-            text += f" The {what} is “{row.method}”; the winning composite is {_ahead(row.behind_low, row.behind_high)}: {lead}."
+            side = _ahead(row.behind_low, row.behind_high)
+            text += f" The {what} is “{row.method}”; the winning composite is {side}: {lead}."
     return text
 
 

@@ -1,10 +1,15 @@
 """The text notebooks: prose and calls."""
 
 import ast
+import re
 
 import pytest
 
-from report.sections import sections
+from report.sections import BOOK, sections
+from study import claims, parameters, stored
+from study.provenance import ROOT
+
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", BOOK / "layout.md", BOOK / "reproduce.md"]
 
 FIGURES = {"show", "image_grid"}
 
@@ -29,3 +34,38 @@ def _draws(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
     return node.func.attr in FIGURES and getattr(node.func.value, "id", None) == "figures"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_files_that_texts_name_exist(path):
+    named = re.findall(r"`((?:analysis|faces|study|report|book|tests|profiles)/[\w./-]*)`", path.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_commands_that_texts_show_have_parameters_that_exist(path):
+    given = re.findall(r"""-p "?(\w+=(?:\[[^]]*]|\S+))""", path.read_text())
+    parameters.load(**parameters.parse_assignments(given))
+
+
+def test_the_front_page_and_the_readme_count_the_claims():
+    assert len(claims.STEPS) == 9
+    assert "nine claims" in (ROOT / "README.md").read_text()
+    index = " ".join((BOOK / "index.md").read_text().split())
+    assert "eight that follow the original's abstract and one of ours (C9)" in index
+    outside = [
+        name for name, said in claims.words().items() if said["original"].startswith("Not in the abstract")
+    ]
+    assert outside == ["C9"]
+
+
+def test_what_the_readme_says_of_retraining_is_what_was_stored():
+    """If this fails, another sentence has to stand there."""
+    said = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        "top pixels of the default rule lost no more accuracy than networks trained anew without as many random"
+        in said
+    )
+    lost = stored.recall("retrain").tables["difference"]
+    rule = lost[(lost.ranking == parameters.load().composite) & (lost.network == "retrained")].iloc[0]
+    assert rule.low <= 0
