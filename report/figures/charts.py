@@ -42,7 +42,11 @@ def curves(
     if emphasis is not None and emphasis not in set(df[colour]):
         raise ValueError(f"emphasis={emphasis!r}: no such entry of {colour!r}")
     steps = {"values": sorted(set(df[x])), "format": "~g"}
-    axis = {"scale": alt.Scale(type="log", nice=False, padding=10), "axis": alt.Axis(**steps)} if doublings else {}
+    axis = (
+        {"scale": alt.Scale(type="log", nice=False, padding=10), "axis": alt.Axis(**steps)}
+        if doublings
+        else {}
+    )
     base = alt.Chart(df).encode(_amount(alt.X, x, x_title, **axis), _colour(df, colour))
     if detail:
         base = base.encode(detail=alt.Detail(detail, type="nominal"))
@@ -92,7 +96,8 @@ def intervals(
     side_by_side = 1
     if colour:
         base = base.encode(_colour(df, colour))
-        side_by_side = int(df.groupby(label, observed=True)[colour].nunique().max())
+        rows = df.groupby([label, facet] if facet else label, observed=True)
+        side_by_side = int(rows[colour].nunique().max())
     if side_by_side > 1:
         base = base.encode(yOffset=alt.YOffset(colour, sort=None))
     tip = _tooltip(df, facet, label, colour, estimate, low, high)

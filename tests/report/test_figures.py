@@ -246,3 +246,14 @@ def test_names_of_families_break_below_their_bars():
     rows = pd.DataFrame({"family": ["faces/gender", "objects/gender"], "gain": [1.0, 2.0]})
     picture = figures.show(figures.bars(rows, "family", "gain"), **TEXTS).payload["svg"]
     assert "faces/" in picture and "faces/gender</t" not in picture
+
+
+def test_intervals_stand_side_by_side_only_where_a_panel_has_several():
+    """Here a row has one colour in each panel, though not the same one in both."""
+    rows = DATA.assign(study=["first", "second"] * 2, colour=["a", "b", "b", "a"])
+    spec = figures.intervals(
+        rows, "study", "accuracy", "low", "high", colour="colour", facet="ranking"
+    ).to_dict()
+    assert "yOffset" not in json.dumps(spec)
+    spec = figures.intervals(rows, "study", "accuracy", "low", "high", colour="colour").to_dict()
+    assert "yOffset" in json.dumps(spec)
