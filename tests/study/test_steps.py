@@ -26,6 +26,8 @@ class Toy(Settings):
     tasks: tuple[str, ...] = ("gender", "identity")
     seeds: int = 2
     pretraining_runs: int = 1
+    first_seed: int = 0
+    scope: str = "all"
     workers: int = 1
     threads: int = 1
     data: str = "."
@@ -234,7 +236,7 @@ def test_a_change_of_the_study_recomputes_only_what_it_affects(tmp_path):
     before = results(tmp_path)
     relevance.explain.each(tiny.but(seeds=3))
     kinds = sorted(path.parts[0] for path in results(tmp_path) - before)
-    assert kinds == ["networks.finetuned", "relevance.explain"]
+    assert kinds == ["networks.finetuned", "networks.stages", "relevance.explain"]
 
 
 def test_declarations_say_what_decides_a_result():
