@@ -5,6 +5,7 @@ grid). Arrays over pairs are `(S, T, N)`: source model (whose map), target model
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,21 +104,20 @@ def shares(
     interval): of nothing there is no share.
     """
     strata, units = resampling(models)
-    masks = np.asarray(masks, dtype=float)
     combine = np.eye(len(masks)) if contrast is None else np.asarray(contrast, dtype=float)
     options = {"units": units, "n": n, "seed": seed, "pairs": True}
+    mean = partial(pair_means, masks=np.asarray(masks, dtype=float), strata=strata)
     if scale is None:
-        return infer(lambda w, v: _sums(pair_means(values, masks, w, v), combine), groups, strata, **options)
+        return infer(lambda w, v: _sums(mean(values, w=w, v=v), combine), groups, strata, **options)
 
     own = np.broadcast_to(scale, values.shape)
-    unit = infer(lambda w, v: pair_means(own, masks, w, v), groups, strata, **options)
+    unit = infer(lambda w, v: mean(own, w=w, v=v), groups, strata, **options)
     with np.errstate(invalid="ignore"):
         whole = np.where(unit.interval()[0] > 0, unit.value, np.nan)
-    same = np.full((1, len(groups)), 1 / len(groups)), np.ones((1, len(models)))
-    ratio = pair_means(values, masks, *same)[0] / whole
+    ratio = mean(values, w=np.full((1, len(groups)), 1 / len(groups)), v=np.ones((1, len(models))))[0] / whole
 
     def statistic(w: np.ndarray, v: np.ndarray) -> np.ndarray:
-        left = pair_means(values, masks, w, v) - ratio * pair_means(own, masks, w, v)
+        left = mean(values, w=w, v=v) - ratio * mean(own, w=w, v=v)
         return _sums(ratio + left / whole, combine)
 
     return infer(statistic, groups, strata, **options)
@@ -128,12 +128,30 @@ def _sums(means: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.stack([means[:, row != 0] @ row[row != 0] for row in weights], axis=1)
 
 
-def pair_means(values: np.ndarray, masks: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
+def pair_means(
+    values: np.ndarray, masks: np.ndarray, w: np.ndarray, v: np.ndarray, strata: Labels
+) -> np.ndarray:
     """Weighted means `(B, K)` of `values (M, M, N)` over images and over the pairs of each mask `(K, M, M)`.
 
     Image weights `w (B, N)` sum to 1; a pair weighs the product of its models' weights `v (B, M)`. Either may have a
-    single row. NaN where all pairs of a mask weigh 0.
+    single row. Strata `(M,)` are fixed: pairs from one to another have the same share of the mean whatever `v`, or
+    networks of one run would weigh twice what the run does. Where all pairs of two strata weigh 0, the others stand for
+    them; NaN where no pair is left.
     """
+    m, code = masks.shape[1], np.unique(np.asarray(strata), return_inverse=True)[1]
+    kinds = np.equal.outer(np.unique(block := code[:, None] * m + code), block)
+    blocks = (masks[:, None] * kinds).reshape(-1, m, m)
+    present = blocks.any((1, 2))
+    sizes = blocks.sum((1, 2)) * np.equal.outer(
+        np.arange(len(masks)), np.repeat(np.arange(len(masks)), len(kinds))
+    )
+    means = _means(values, blocks[present], w, v)
+    weights = np.where(np.isnan(means)[:, None], 0, sizes[:, present])
+    with np.errstate(invalid="ignore"):
+        return (weights @ np.nan_to_num(means)[..., None])[..., 0] / weights.sum(2)
+
+
+def _means(values: np.ndarray, masks: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
     k, m = masks.shape[:2]
     if len(v) == 1:  # average over pairs first: no array of pairs x draws
         weights = (masks * np.outer(v[0], v[0])).reshape(k, m * m)

@@ -336,7 +336,7 @@ def _pair_intervals(
 FACTORS = 6  # of simulated faces, by which people and networks tell them apart
 JUDGED = np.array([2.0, 1.5, 1.0, 1.0, 0.5, 0.5])  # what each counts for people
 SEEN = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # and in images as they are, to which networks add
-RATERS = 6
+RATERS, NOISE = 12, 0.5
 RATED = (20, 40)  # people
 
 
@@ -350,12 +350,13 @@ def dissimilarities(design: Design, items: int, seed: int, spread: float = 0.4) 
     faces = rng.standard_normal((items, FACTORS))
     firsts = [k for k, cell in enumerate(design.networks) if cell.seed < max(design.runs, 2)]
     unit = design.unit[firsts]
-    of_run = rng.standard_normal((2 * design.runs, FACTORS))[unit] * (design.runs > 1)
-    deviation = spread * (of_run + rng.standard_normal((len(firsts), FACTORS))) / 2**0.5
-    weights = np.concatenate([SEEN[None], (SEEN + JUDGED) / 2 + deviation])
+    deviation = rng.standard_normal((len(firsts), FACTORS))
+    if design.runs > 1:
+        deviation = (deviation + rng.standard_normal((2 * design.runs, FACTORS))[unit]) / 2**0.5
+    weights = np.concatenate([SEEN[None], (SEEN + JUDGED) / 2 + spread * deviation])
     models = np.array([pdist(faces * w) for w in weights])
     distance = pdist(faces * JUDGED)
-    raters = distance + distance.std() * rng.standard_normal((RATERS, len(distance)))
+    raters = distance + NOISE * distance.std() * rng.standard_normal((RATERS, len(distance)))
     names = {"identity": [f"{k:04d}" for k in range(items)]}
     levels = ["pixels"] + ["weighted"] * len(firsts)
     return (

@@ -334,10 +334,10 @@ def _transfer_probes(s: Study, networks: list[Net], gain: np.ndarray, people: np
         masks = np.array([_pairs(networks, *pair) for pair in ends], dtype=float)
 
         def change(w: np.ndarray, v: np.ndarray, masks: np.ndarray = masks) -> np.ndarray:
-            values = pairwise.pair_means(gain, masks, w, v)
+            values = pairwise.pair_means(gain, masks, w, v, strata)
             return values[:, 1:] - values[:, :1]
 
-        levels = pairwise.pair_means(gain, masks, *equal)[0]
+        levels = pairwise.pair_means(gain, masks, *equal, strata)[0]
         estimate = inference.infer(change, people, strata, n=inference.QUICK_DRAWS, pairs=True)
         rows += _rows(s, name, networks, levels, estimate)
     return rows

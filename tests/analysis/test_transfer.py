@@ -121,10 +121,34 @@ def test_intervals_of_shares_cover_where_own_gains_are_small():
 
 def test_pair_means_agree_between_one_row_and_many(rng):
     values, masks = rng.normal(size=(6, 6, 9)), rng.integers(0, 2, size=(3, 6, 6)).astype(float)
-    w, v = rng.dirichlet(np.ones(9), size=4), rng.uniform(0.5, 2, size=(4, 6))
-    many = transfer.pair_means(values, masks, w, v)
+    w, v, strata = rng.dirichlet(np.ones(9), size=4), rng.uniform(0.5, 2, size=(4, 6)), list("aabbbb")
+    many = transfer.pair_means(values, masks, w, v, strata)
     for b in range(4):
-        np.testing.assert_allclose(many[b], transfer.pair_means(values, masks, w[b, None], v[b, None])[0])
+        one = transfer.pair_means(values, masks, w[b, None], v[b, None], strata)
+        np.testing.assert_allclose(many[b], one[0])
+
+
+def test_pairs_of_two_strata_have_the_same_share_whatever_their_models_weigh(rng):
+    values, w, strata = rng.normal(size=(4, 4, 3)), np.full((1, 3), 1 / 3), list("aabb")
+    masks, level = np.kron(np.eye(2), np.ones((2, 2)))[None], values.mean(-1)
+    found = transfer.pair_means(
+        values, masks, w, np.array([[1.0, 1, 1, 1], [2, 0, 1, 1], [0, 0, 1, 1]]), strata
+    )
+    first, second = level[:2, :2].mean(), level[2:, 2:].mean()
+    expected = [(first + second) / 2, (level[0, 0] + second) / 2, second]
+    np.testing.assert_allclose(found[:, 0], expected)
+
+
+def test_networks_of_one_run_count_as_that_run_in_the_variance(rng):
+    """The standard error of a mean over pairs within runs is that of a mean over runs; with two pretrainings by v^2 it
+    is a fifth more."""
+    models, groups = grid(seeds=6, runs=3), np.arange(20)
+    of_run = rng.normal(size=6)
+    run = np.array([3 * (m.pretraining == "faces") + m.run for m in models])
+    values = np.repeat(np.where(np.equal.outer(run, run), of_run[run], 0)[..., None], 20, axis=2)
+    estimate = transfer.shares(values, of(models, "seed"), models, groups, n=100)[0]
+    expected = np.sqrt((of_run[:3].var(ddof=1) + of_run[3:].var(ddof=1)) / 3) / 2
+    assert estimate.se == pytest.approx(expected, rel=1e-6)
 
 
 def test_asymmetry_finds_the_favoured_direction():
