@@ -7,7 +7,7 @@ from torch import nn
 
 from study import parallel
 from study.training import accuracy, predict, train
-from study.vgg import new_head, normalise, sequential, vgg16
+from study.vgg import new_classifier, normalise, sequential, vgg16
 
 CLASSES = 3
 EPOCHS = 2
@@ -101,16 +101,16 @@ def test_scope_freezes_everything_else(data, scope, learning, augment):
 
 def test_frozen_trunk_leaves_no_gradients(data):
     model = network()
-    train(model, *data, **SETTINGS, scope="head")
+    train(model, *data, **SETTINGS, scope="classifier")
     assert all(parameter.grad is None for parameter in model.features.parameters())
 
 
 def test_precomputed_trunk_gives_what_running_it_every_step_gives(data):
     """Training the head on stored features is the same as with the trunk in the loop."""
-    model = new_head(network(seed=1), CLASSES, seed=2)
-    train(model, *data, **SETTINGS, scope="head")
+    model = new_classifier(network(seed=1), CLASSES, seed=2)
+    train(model, *data, **SETTINGS, scope="classifier")
 
-    reference = new_head(network(seed=1), CLASSES, seed=2).eval()
+    reference = new_classifier(network(seed=1), CLASSES, seed=2).eval()
     trunk, head = sequential(reference)[:-2], reference.classifier[-2:].train()
     optimiser = torch.optim.AdamW(
         [{"params": [head[1].weight], "weight_decay": 0.01}, {"params": [head[1].bias], "weight_decay": 0.0}]

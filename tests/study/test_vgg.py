@@ -7,7 +7,7 @@ from torch import nn
 
 from study.vgg import (
     merge_batch_norm,
-    new_head,
+    new_classifier,
     normalise,
     randomise,
     sequential,
@@ -161,15 +161,15 @@ def test_sequential_is_flat_and_shares_weights():
     assert not flat.training
 
 
-def test_new_head_changes_the_last_layer_alone():
+def test_new_classifier_changes_the_last_layer_alone():
     model = vgg16(5, batch_norm=True, **SMALL)
-    changed = new_head(model, 3, seed=1)
+    changed = new_classifier(model, 3, seed=1)
     assert changed.architecture.classes == 3
     assert changed.eval()(images()).shape == (4, 3)
     kept = {k: v for k, v in changed.state_dict().items() if not k.startswith("classifier.6")}
     assert_same_state(kept, {k: v for k, v in model.state_dict().items() if k in kept})
-    assert torch.equal(changed.classifier[6].weight, new_head(model, 3, seed=1).classifier[6].weight)
-    assert not torch.equal(changed.classifier[6].weight, new_head(model, 3, seed=2).classifier[6].weight)
+    assert torch.equal(changed.classifier[6].weight, new_classifier(model, 3, seed=1).classifier[6].weight)
+    assert not torch.equal(changed.classifier[6].weight, new_classifier(model, 3, seed=2).classifier[6].weight)
     changed.features[0].weight.data.zero_()
     assert model.features[0].weight.any(), "the copy shares weights with the original"
 
