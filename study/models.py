@@ -41,8 +41,7 @@ def claim(s: Study) -> dict[str, Any]:
             estimate = inference.mean(
                 values, people, strata, contrast=sign, units=units, n=p.resamples, seed=p.stimulus_seed
             )
-            interval = estimate.interval(p.confidence)
-            parts.append(part(region, f"{task}: {a} minus {b}", estimate, interval, people))
+            parts.append(part(region, f"{task}: {a} minus {b}", estimate, people, p.confidence))
     return answer(region, parts)
 
 
