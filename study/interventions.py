@@ -1,8 +1,9 @@
 """Interventions: what a part of a face does to a network's logit, and the relevance that the part received.
 
 On procedural faces a part is given another person's factors and the face is rendered again: the change of the explained
-class's logit is what that part does to the decision. Photographs cannot be rendered again, so their regions, the fields of a
-square grid, are filled with the mean colour instead. Parts are filled too, to see how good a stand-in that is.
+class's logit is what that part does to the decision. Photographs cannot be rendered again, so their regions, the
+fields of a square grid, are filled with the mean colour instead. Parts are filled too, to see how good a stand-in that
+is.
 """
 
 from itertools import product

@@ -60,6 +60,7 @@ class Networks(Settings):
         lt=1,
         description="share of a training whose images are shown at half the size, to save time",
     )
+    muon: bool = Field(False, description="train convolutions by Muon instead of AdamW")
     bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
     threads: int = Field(
@@ -69,7 +70,7 @@ class Networks(Settings):
 
 WEIGHTS = "model.safetensors"  # the file of a network
 STAGES = (1.0, 0.8, 0.6)  # share of finetuning after which a network is at stage 0, 1, 2
-RECIPE = ("weight_decay", "batch_size", "small_share", "augment", "bfloat16", "threads", "device")
+RECIPE = ("weight_decay", "batch_size", "small_share", "muon", "augment", "bfloat16", "threads", "device")
 
 
 @step(
@@ -175,6 +176,7 @@ def train(
         samples=samples,
         batch_size=p.batch_size,
         small_share=p.small_share,
+        muon=p.muon,
         learning_rate=rate,
         weight_decay=p.weight_decay,
         scope=scope,

@@ -105,6 +105,11 @@ class Parameters(
                 f"sanity_label_people={self.sanity_label_people}: at most narrow_people={self.narrow_people}"
             )
         runs = self.pretraining_runs
+        if runs == 2:
+            raise ValueError(
+                "pretraining_runs=2: what differs between runs needs at least 3 of them, so that two are left when one "
+                "is left out; set pretraining_runs=3, or 1"
+            )
         if runs > 1 and (self.seeds % runs or self.seeds < 2 * runs):
             raise ValueError(
                 f"pretraining_runs={runs}, seeds={self.seeds}: each run needs as many seeds as the others, at least 2; "

@@ -33,7 +33,7 @@ def test_agreement_has_the_first_network_of_each_run_and_every_level(tiny):
 
 
 def test_networks_vary_in_the_intervals(root):
-    s = tiny_study(root, pretraining_runs=2, seeds=4)
+    s = tiny_study(root, pretraining_runs=3, seeds=6)
     assert len(s.firsts) == len(s.grid) / 2
     people, networks, both = humans.claim(s)["parts"][0]["variance"]
     assert people >= 0 and networks + both > 0

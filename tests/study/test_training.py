@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from study import parallel
-from study.training import accuracy, predict, train
+from study.training import Muon, accuracy, predict, train
 from study.vgg import new_classifier, normalise, sequential, vgg16
 
 CLASSES = 3
@@ -205,3 +205,25 @@ def test_progress_is_told_of_all_samples(data, monkeypatch):
     monkeypatch.setattr(parallel, "progress", told.append)
     train(network(), *data, **SETTINGS | {"samples": 100})
     assert sum(told) == pytest.approx(100) and len(told) == 2
+
+
+def test_muon_turns_gradients_into_steps_of_equal_size_in_all_directions():
+    torch.manual_seed(0)
+    singular = torch.logspace(0, -2, 8)
+    left, right = torch.linalg.qr(torch.randn(8, 8))[0], torch.linalg.qr(torch.randn(27, 8))[0]
+    gradient = (left * singular) @ right.T
+    kernel = torch.nn.Parameter(torch.zeros(8, 3, 3, 3))
+    kernel.grad = gradient.view_as(kernel).clone()
+    Muon([kernel], lr=0.1, weight_decay=0.0).step()
+    sizes = torch.linalg.svdvals(kernel.detach().flatten(1)) / (0.1 * 0.2 * 27**0.5)
+    assert sizes.max() < 1.3 and sizes[:4].min() > 0.6 and (kernel.detach().flatten(1) * gradient).sum() < 0
+
+
+def test_muon_learns_too_and_only_kernels_are_its_own(data):
+    model = network(dropout=0.0)
+    train(model, *data, **SETTINGS | {"samples": 12 * 48, "learning_rate": 5e-3}, muon=True)
+    assert accuracy(model, *data) > 0.95
+    linear, as_before = network(dropout=0.0), network(dropout=0.0)
+    for net, muon in ((linear, True), (as_before, False)):
+        train(net, *data, **SETTINGS, scope="classifier", muon=muon)
+    assert not changed(copy_of(linear), copy_of(as_before))
