@@ -427,7 +427,11 @@ def intervals() -> dict:
 def generalisation() -> dict:
     """Transfer by relation, a contrast and asymmetries, with one pretraining run and with several."""
     runs = [Cell(name, "gender", 0, run) for name in ("objects", "faces") for run in (0, 1)]
-    grid, groups, draws = calibration.Design(2).networks, np.repeat(np.arange(7), 2), {"n": 200, "seed": 3}
+    grid, groups, draws = (
+        calibration.Design(2, runs=1).networks,
+        np.repeat(np.arange(7), 2),
+        {"n": 200, "seed": 3},
+    )
     # Maps of the first two families gain a little less and more than the least that asymmetry asks for.
     gains = np.repeat([0.015, 0.026, 0.2, 0.3], 2)[:, None] + 0.01 * _normal(15, 8, 14)
     performance = 0.5 + gains * (1 + 0.1 * _normal(16, 8, 8, 1)) + 0.01 * _normal(17, 8, 8, 14)
@@ -469,25 +473,29 @@ def dissimilarities() -> dict:
 @canary(DOUBLE, "calibration")
 def simulated_studies() -> dict:
     """Simulated studies, and how often intervals cover and tests find in a few of them."""
-    design, variations = calibration.Design(3, 6, 2), calibration.VARIATIONS
-    shares = {"seed": 0.9, "task": 0.6, "pretraining": 0.4, "both": 0.2}
+    design, variations = calibration.Design(4, 6, 2, runs=2), calibration.VARIATIONS
     varied = {name: calibration.scores(design, v, 2, 3)[..., 0] for name, v in variations.items()}
-    gain, control = calibration.performances(design, calibration.Pairs(shares), 3)
-    hits = calibration.correct(varied["all vary"], calibration.Variation(), certainty.ACCURACY)
-    values, strata = _normal(13, 12, 12), transfer.resampling(design.networks)[0]
+    gain, control = calibration.performances(design, calibration.Pairs(calibration.SHARE), 3)
+    first = calibration.scores(design, calibration.Variation(), 2, 3)
+    hits = calibration.correct(first, design, calibration.Variation(), certainty.ACCURACY)[..., 0]
+    faces, values = calibration.dissimilarities(design, 8, 3), _normal(13, 16, 12)
 
     def mean(w: np.ndarray, v: np.ndarray) -> np.ndarray:
         return (w @ values.T * v).mean(1)
 
-    intervals = [method(mean, design.groups, strata, 3) for method in calibration.METHODS.values()]
+    intervals = [method(mean, design, 0.95, 3) for method in calibration.METHODS.values()]
     return {
         "scores": varied,
         "hits": hits.astype(int),
         "transfer": [gain[:, :, 0], control[:, 0] * np.ones_like(gain[:, :, 0])],
         "intervals": np.ravel(intervals),
+        "people": {rdms.n_rdm: rdms.get_vectors() for rdms in faces},
+        "agreement": calibration._agreement(*faces, design),
         "coverage": calibration.coverage([design], experiments=6, seed=3),
-        "pair coverage": calibration.pair_coverage([calibration.Design(2, 6, 2)], experiments=2, seed=3),
-        "false positives": calibration.false_positives(design, experiments=4, alpha=0.3, seed=3),
+        "pair coverage": calibration.pair_coverage(
+            [calibration.Design(3, 6, 1, runs=1)], experiments=2, seed=3
+        ),
+        "false positives": calibration.false_positives([design], experiments=4, alpha=0.3, seed=3),
     }
 
 
@@ -495,6 +503,8 @@ def simulated_studies() -> dict:
 def verdicts() -> dict:
     """The rule from intervals and regions to verdicts, and from those on parts to that on a claim."""
     regions = Region(0), Region(high=0), Region(-1, 1), Region(-1, 1, outside=True)
+    regions += Region(0, smallest=0.75), Region(high=0, smallest=-0.75)
+    estimates = [inference.Estimate(np.array(x), np.ones(1), np.array([9.0])) for x in (-1.5, 0.25, 1.2)]
     ends = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
     spans = [(a, b) for a in ends for b in ends if a < b] + [(math.nan, 1.0), (-math.inf, 0.5)]
     three = SUPPORTED, CONTRADICTED, INCONCLUSIVE
@@ -502,6 +512,7 @@ def verdicts() -> dict:
         "all": [verdict([a, b], "all") for a in three for b in three],
         "any": [verdict([a, b], "any") for a in three for b in three],
         "one": [" ".join(region.verdict(*span)[0] for span in spans) for region in regions],
+        "levels": [[region.levels(estimate) for estimate in estimates] for region in regions],
         "strength": [[region.strength(*span) for span in spans] for region in regions],
     }
 
@@ -550,7 +561,10 @@ def seed_means() -> dict:
 
 @canary(DOUBLE, "calibration")
 def simulated_tables() -> dict:
-    return certainty.simulations.function(_study(calibration_seeds=(2,), calibration_experiments=2))
+    """Every table by every design that studies are simulated with, in a few of them."""
+    every = enumerate(certainty.plans(_study(calibration_seeds=(3,))))
+    options = {"experiments": 2, "seed": 3}
+    return {f"{name} {k}": certainty.SIMULATED[name]([design], **options) for k, (name, design) in every}
 
 
 @canary(DOUBLE, "multiverse")

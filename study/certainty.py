@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Annotated, Any
 
@@ -15,7 +17,6 @@ from study.calibration import Design
 from study.settings import Settings
 from study.steps import Study, step
 
-PEOPLE = 30  # of the simulated studies, near those of the paper
 ACCURACY = 0.9  # of simulated hits and misses
 PLANNED_NETWORKS = (2, 3, 4, 5, 7, 10, 15, 20)
 PLANNED_PEOPLE = (1, 2, 4)  # times those of the study
@@ -25,29 +26,57 @@ class Certainty(Settings):
     """How large the simulated studies are."""
 
     calibration_seeds: tuple[Annotated[int, Field(ge=2, le=50)], ...] = Field(
-        (3,), min_length=1, description="seeds per family of those simulated studies; one design each"
+        (6,),
+        min_length=1,
+        description="seeds per family of those simulated studies (see `calibration.designs`)",
     )
     calibration_experiments: int = Field(
-        100, ge=20, le=100000, description="simulated studies that check intervals and tests"
+        40, ge=20, le=100000, description="simulated studies that check intervals and tests"
     )
 
 
-@step("calibration_seeds", "calibration_experiments", "stimulus_seed", title="simulated studies")
+@step("calibration_experiments", "stimulus_seed", title="simulated studies", unit="table")
+def simulated(s: Study, table: str, design: Design) -> pd.DataFrame:
+    """One table of studies simulated by one design: see `SIMULATED`."""
+    return SIMULATED[table]([design], experiments=s.p.calibration_experiments, seed=s.p.stimulus_seed)
+
+
+SIMULATED: dict[str, Callable[..., pd.DataFrame]] = {
+    "transfer": calibration.pair_coverage,  # the longest first
+    "agreement": calibration.agreement_coverage,
+    "normal": calibration.coverage,
+    "hit or miss": partial(calibration.coverage, accuracy=ACCURACY),
+    "tests": calibration.false_positives,
+}
+
+
+def plans(s: Study) -> list[tuple[str, Design]]:
+    """The tables of simulated studies and the design of each; tests are done with the first one alone."""
+    designs = [calibration.designs(seeds) for seeds in s.p.calibration_seeds]
+    every = {name: [each for of_seeds in designs for each in of_seeds] for name in SIMULATED}
+    # In agreement other people are judged, whose number is not the design's.
+    every |= {"agreement": [many for many, _ in designs], "tests": designs[0][:1]}
+    return [(name, design) for name, of_table in every.items() for design in of_table]
+
+
+@step(
+    *("calibration_seeds", "calibration_experiments", "stimulus_seed"),
+    needs=[simulated.of(lambda s: plans(s), "calibration_seeds")],
+    title="simulated studies",
+)
 def simulations(s: Study) -> dict[str, Any]:
     """Simulated studies: `coverage`, `transfer`, `tests`.
 
     coverage: of 95 % intervals for means, by seeds, kind of score, variation, statistic and method; transfer: of those
-    for transfer between networks; tests: how often a test at 5 % finds what is not there, with the first of
-    `calibration_seeds`. Each row has experiments, rate and its 95 % interval low, high.
+    for transfer between networks and for agreement with people; tests: how often a test at 5 % finds what is not
+    there, and claims get a wrong verdict. Each row has experiments, rate and its 95 % interval low, high.
     """
-    designs = [Design(seeds, PEOPLE) for seeds in s.p.calibration_seeds]
-    options = {"experiments": s.p.calibration_experiments, "seed": s.p.stimulus_seed}
-    scores = calibration.coverage(designs, **options).assign(score="normal")
-    hits = calibration.coverage(designs, accuracy=ACCURACY, **options).assign(score="hit or miss")
+    made = {name: [simulated(s, *job) for job in plans(s) if job[0] == name] for name in SIMULATED}
+    scores = {name: pd.concat(made[name]).assign(score=name) for name in ("normal", "hit or miss")}
     return {
-        "coverage": pd.concat([scores, hits], ignore_index=True),
-        "transfer": calibration.pair_coverage(designs, **options),
-        "tests": calibration.false_positives(designs[0], **options),
+        "coverage": pd.concat(scores.values(), ignore_index=True),
+        "transfer": pd.concat(made["transfer"] + made["agreement"], ignore_index=True),
+        "tests": pd.concat(made["tests"], ignore_index=True),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from analysis import transfer
+from analysis import inference, transfer
 
 SHARES = {"seed": 0.9, "task": 0.6, "pretraining": 0.3, "both": 0.1}
 
@@ -188,3 +188,13 @@ def test_two_thousand_resamples_take_well_under_a_second():
 def test_gains_that_are_not_numbers_are_one_clear_error():
     with pytest.raises(ValueError, match="hold 16 NaN"):
         transfer.gains(np.ones((2, 2, 4)), np.full((2, 4), np.nan))
+
+
+def test_what_varies_with_people_and_networks_is_no_more_than_what_varies_with_people(rng):
+    """With few runs the share of both is overestimated in what only pairs of runs have."""
+    models, groups = grid(seeds=3, runs=3), np.arange(40)
+    values = rng.normal(size=(12, 12, 40))
+    estimate = transfer.shares(values, of(models, "run"), models, groups, n=300)[0]
+    mean = values[transfer.relations(models) == "run"].mean(0)
+    people = inference.mean(mean, groups, n=300)
+    assert estimate.parts[0] + estimate.parts[2] == pytest.approx(people.parts[0])
