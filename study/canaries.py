@@ -427,12 +427,9 @@ def intervals() -> dict:
 def generalisation() -> dict:
     """Transfer by relation, a contrast and asymmetries, with one pretraining run and with several."""
     runs = [Cell(name, "gender", 0, run) for name in ("objects", "faces") for run in (0, 1)]
-    grid, groups, draws = (
-        calibration.Design(2, runs=1).networks,
-        np.repeat(np.arange(7), 2),
-        {"n": 200, "seed": 3},
-    )
-    # Maps of the first two families gain a little less and more than the least that asymmetry asks for.
+    groups, draws = np.repeat(np.arange(7), 2), {"n": 200, "seed": 3}
+    grid, several = (calibration.Design(seeds, runs=seeds - 1).networks for seeds in (2, 3))
+    # Maps of the first two families gain hardly anything to have shares of.
     gains = np.repeat([0.015, 0.026, 0.2, 0.3], 2)[:, None] + 0.01 * _normal(15, 8, 14)
     performance = 0.5 + gains * (1 + 0.1 * _normal(16, 8, 8, 1)) + 0.01 * _normal(17, 8, 8, 14)
     control = 0.5 + 0.01 * _normal(18, 8, 14)
@@ -448,6 +445,9 @@ def generalisation() -> dict:
         "contrast": transfer.shares(gain, masks[:2], grid, groups, contrast=[[1, -1]], **options),
         "asymmetry": transfer.shares(gain, ways, grid, groups, contrast=[[1, -1]], **options),
         "likeness": transfer.shares(gain, masks, grid, groups, **draws),
+        "several runs": transfer.shares(
+            _normal(30, 12, 12, 14), [transfer.relations(several) == "task"], several, groups, **draws
+        ),
     }
 
 

@@ -2,10 +2,11 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 
-from analysis import inference, likeness, lrp, masking
+from analysis import inference, likeness, lrp, masking, transfer
 from faces import drawing
 from faces import shortcuts as cues
 from study import canaries, stored
@@ -62,6 +63,19 @@ CHANGES = {
         lambda spread, confidence, quantile=inference._quantile: quantile(spread, 0.99 * confidence),
         "intervals generalisation evidence_tables probe_tables seed_means",
     ),
+    "degrees of freedom": (
+        inference,
+        "degrees_of_freedom",
+        lambda variances, df: np.full(variances.shape[1], float(df.sum())),
+        "intervals generalisation evidence_tables probe_tables",
+    ),
+    "share of strata": (
+        transfer,
+        "pair_means",
+        lambda values, masks, w, v, strata: transfer._means(values, masks, w, v),
+        "generalisation",
+    ),
+    "smallest effect": (Region, "far", property(lambda self: self), "verdicts"),
     "verdict": (Region, "verdict", lambda self, low, high: "supported", "verdicts"),
     "shortcut": (cues, "TINT", 13, "planted_shortcuts"),
     "drawing": (
