@@ -139,13 +139,18 @@ def matched(s: Study) -> dict[str, int]:
     """
     table = pd.DataFrame(
         {"family": cell.family, "task": cell.task, "stage": cell.stage}
-        | {"accuracy": networks.finetuned(s, cell)["history"].validation_accuracy.iloc[-1]}
+        | {"accuracy": _accuracy(s, cell, "validation")}
         for (cell,) in every_stage(s)
     )
     means = table.groupby(["task", "family", "stage"], as_index=False).accuracy.mean()
     goal = means[means.stage == 0].groupby("task").accuracy.min()
     distance = (means.accuracy - means.task.map(goal)).abs()
     return means.loc[distance.groupby(means.family).idxmin()].set_index("family").stage.to_dict()
+
+
+def _accuracy(s: Study, cell: Cell, split: str) -> float:
+    table = networks.finetuned(s, cell)["predictions"]
+    return float(table.correct.values[table.split.values == split].mean())
 
 
 @step(
@@ -369,8 +374,7 @@ def matched_accuracy(s: Study) -> pd.DataFrame:
     for cell in s.firsts:
         row = {"family": cell.family, "stage": stages[cell.family]}
         for name, stage in (("final", 0), ("matched", stages[cell.family])):
-            table = networks.finetuned(s, cell.at(stage=stage))["predictions"]
-            row[name] = float(table.correct.values[table.split.values == "test"].mean())
+            row[name] = _accuracy(s, cell.at(stage=stage), "test")
         rows.append(row)
     return pd.DataFrame(rows).groupby("family", as_index=False, sort=False).mean()
 
