@@ -54,13 +54,7 @@ class Networks(Settings):
     finetuning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of finetuning")
     weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
     batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
-    small_share: float = Field(
-        0.5,
-        ge=0,
-        lt=1,
-        description="share of a training whose images are shown at half the size, to save time",
-    )
-    muon: bool = Field(False, description="train convolutions by Muon instead of AdamW")
+    muon: bool = Field(False, description="train by Muon instead of AdamW")
     bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
     threads: int = Field(
@@ -70,7 +64,7 @@ class Networks(Settings):
 
 WEIGHTS = "model.safetensors"  # the file of a network
 STAGES = (1.0, 0.8, 0.6)  # share of finetuning after which a network is at stage 0, 1, 2
-RECIPE = ("weight_decay", "batch_size", "small_share", "muon", "augment", "bfloat16", "threads", "device")
+RECIPE = ("weight_decay", "batch_size", "muon", "augment", "bfloat16", "threads", "device")
 
 
 @step(
@@ -175,7 +169,6 @@ def train(
         labels[learned],
         samples=samples,
         batch_size=p.batch_size,
-        small_share=p.small_share,
         muon=p.muon,
         learning_rate=rate,
         weight_decay=p.weight_decay,

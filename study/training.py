@@ -1,7 +1,6 @@
 """Training and finetuning one network, and its logits: the one trainer of all experiments.
 
-AdamW (Loshchilov & Hutter 2019), for convolutions Muon if wanted, with a one-cycle learning rate (Smith & Topin 2019)
-and cross entropy.
+AdamW (Loshchilov & Hutter 2019) or Muon, with a one-cycle learning rate (Smith & Topin 2019) and cross entropy.
 """
 
 import math
@@ -19,7 +18,6 @@ from study.vgg import VGG16, normalise, sequential
 # Augmentation moves an image by at most this share of its side, and scales it by at most this factor.
 SHIFT = 0.06
 SCALE = 0.08
-SMALLEST = 32  # pixels; a side that five poolings halve to one
 
 
 def train(
@@ -36,27 +34,21 @@ def train(
     validation: tuple[Tensor, Tensor] | None = None,
     augment: bool = False,
     bfloat16: bool = False,
-    small_share: float = 0.0,
     muon: bool = False,
     after_step: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
     """Train `model` in place and leave it in evaluation mode with the weights of the last step.
 
     `pixels (N, 3, H, W)` uint8, `labels (N,)` int64 in `0..classes - 1`; `validation` is another such pair,
-    which is only reported on and never chooses anything. `samples` images are shown, rounded to whole epochs of
-    the N. `scope` says what learns: the three linear layers ("classifier"), these and the last block of convolutions
+    which is only reported on and never chooses anything. `samples` images are shown, rounded to whole batches.
+    `scope` says what learns: the three linear layers ("classifier"), these and the last block of convolutions
     ("last_block") or everything ("all"); what does not learn runs in evaluation mode, its batch norm statistics
     untouched.
-    `learning_rate` is the peak of the cycle. `augment` mirrors each image at random and shifts and scales it a
-    little. `seed` fixes data order, dropout and augmentation: same machine, same number of threads, same
-    arguments, same weights. `bfloat16` runs layers in mixed precision: nearly twice as fast where the processor
-    supports it, far slower where it does not. `after_step(share)` is called after each step with the
-    share of training done. Tells `parallel.progress` of the images shown.
-
-    With `muon` the kernels of convolutions are trained by `Muon` and the rest by AdamW, at the same rate.
-
-    The first `small_share` of the training shows images at half the size, at a quarter of the cost (Karras et al. 2018;
-    Tan & Le 2021), unless parts of the network are frozen or half the size is less than SMALLEST.
+    `learning_rate` is the peak of the cycle, of AdamW or (`muon`) of `Muon`. `augment` mirrors each image at random
+    and shifts and scales it a little. `seed` fixes data order, dropout and augmentation: same machine, same number of
+    threads, same arguments, same weights. `bfloat16` runs layers in mixed precision: nearly twice as fast where the
+    processor supports it, far slower where it does not. `after_step(share)` is called after each step with the share
+    of training done. Tells `parallel.progress` of the images shown.
 
     Returns one row per epoch: `epoch` (from 1), `train_loss` and `train_accuracy` (running, with dropout
     and augmentation), `validation_accuracy` (NaN without validation) and `seconds`.
@@ -75,36 +67,28 @@ def train(
     trunk, head = _split(model, scope)
     frozen_once = scope != "all" and not augment
     inputs = predict(trunk, pixels) if frozen_once else pixels
-    epochs = max(1, round(samples / len(labels)))
-    steps = math.ceil(len(labels) / min(batch_size, len(labels)))
-    small_share = small_share if scope == "all" and pixels.shape[-1] >= 2 * SMALLEST else 0.0
-    kernels = [p for p in head.parameters() if p.ndim == 4] if muon else []
-    optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(_decayed(head, weight_decay, kernels), lr=learning_rate, fused=True)
-    ]
-    optimisers += [Muon(kernels, learning_rate, weight_decay)] if kernels else []
-    schedules = [
-        torch.optim.lr_scheduler.OneCycleLR(
-            o, learning_rate, total_steps=epochs * steps, cycle_momentum=not isinstance(o, Muon)
-        )
-        for o in optimisers
-    ]
+    steps = math.ceil(len(labels) / min(batch_size, len(labels)))  # of an epoch
+    total = max(1, round(samples / len(labels) * steps))
+    optimiser = (Muon if muon else torch.optim.AdamW)(
+        _decayed(head, weight_decay), lr=learning_rate, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=total)
     generator = torch.Generator().manual_seed(seed)
 
-    history, done = [], 0.0
+    history, done = [], 0
     # Dropout can only draw from the global generator: lend it our seed and give the state back afterwards.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1, math.ceil(total / steps) + 1):
             started = time.perf_counter()
-            loss_sum, correct = 0.0, 0
+            loss_sum, correct, shown, before = 0.0, 0, 0, done
             model.eval()
             head.train()
             # Nearly equal batches: a last batch of one or two images would be noise at full step size.
-            for batch in torch.randperm(len(labels), generator=generator).tensor_split(steps):
+            for batch in torch.randperm(len(labels), generator=generator).tensor_split(steps)[: total - done]:
                 x, y = inputs[batch].to(device), labels[batch].to(device)
                 if not frozen_once:
-                    x = _prepare(trunk, x, generator if augment else None, small=done < small_share)
+                    x = _prepare(trunk, x, generator if augment else None)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                     logits = head(x)
                 loss = functional.cross_entropy(logits.float(), y)
@@ -113,23 +97,24 @@ def train(
                         f"the loss is {loss.item()} in epoch {epoch}; "
                         f"learning_rate {learning_rate} is too high for this network and data"
                     )
-                head.zero_grad()
+                optimiser.zero_grad()
                 loss.backward()
-                for each in (*optimisers, *schedules):
-                    each.step()
-                done += 1 / (epochs * steps)
-                after_step(done)
+                optimiser.step()
+                schedule.step()
+                done += 1
+                after_step(done / total)
+                shown += len(batch)
                 loss_sum += loss.item() * len(batch)
                 correct += (logits.argmax(1) == y).sum().item()
             row = {
                 "epoch": epoch,
-                "train_loss": loss_sum / len(labels),
-                "train_accuracy": correct / len(labels),
+                "train_loss": loss_sum / shown,
+                "train_accuracy": correct / shown,
                 "validation_accuracy": math.nan if validation is None else accuracy(model, *validation),
                 "seconds": time.perf_counter() - started,
             }
             history.append(row)
-            parallel.progress(samples / epochs)
+            parallel.progress(samples * (done - before) / total)
     model.to(memory_format=torch.contiguous_format).eval()
     return pd.DataFrame(history)
 
@@ -166,33 +151,35 @@ def _split(model: VGG16, scope: str) -> tuple[nn.Module, nn.Module]:
     return layers[:first], layers[first:]
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose directions all count alike, for kernels `(out, in, k, k)` taken as matrices `(out, in k k)`.
+class Muon(torch.optim.AdamW):
+    """AdamW in which weights of two and more dimensions take steps whose directions all count alike.
 
-    Jordan et al. 2024, "Muon: an optimizer for hidden layers"; the step is scaled to the size of AdamW's (Liu et al.
-    2025), so that both take the same learning rate. `torch.optim.Muon` takes matrices alone. In the demo's pretraining
-    on objects, 17,000 images, it reaches a validation accuracy of 0.65 where AdamW reaches 0.56.
+    Jordan et al. 2024, "Muon: an optimizer for hidden layers"; kernels `(out, in, k, k)` are taken as matrices
+    `(out, in k k)`, and the step is scaled to the size of AdamW's (Liu et al. 2025). `torch.optim.Muon` takes matrices
+    alone. The demo's identity networks, shown 8,640 images, name 79 % of new images of their people by it where AdamW's
+    name 65 %.
     """
 
-    def __init__(
-        self, parameters: list[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
-    ):
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+    MOMENTUM = 0.95
+    LENGTH = 0.2  # root mean square of AdamW's steps at learning rate 1
 
     @torch.no_grad()
     def step(self) -> None:
+        """One step; uses the gradients of the weights up."""
         for group in self.param_groups:
-            for p in group["params"]:
-                held = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                held.mul_(group["momentum"]).add_(p.grad)
-                direction = _orthogonal((p.grad + group["momentum"] * held).flatten(1))
-                size = 0.2 * max(direction.shape) ** 0.5
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(direction.view_as(p), alpha=-group["lr"] * size)
+            for weight in (p for p in group["params"] if p.ndim > 1 and p.grad is not None):
+                held = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                held.mul_(self.MOMENTUM).add_(weight.grad)
+                direction = _orthogonal((weight.grad + self.MOMENTUM * held).flatten(1))
+                size = self.LENGTH * max(direction.shape) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * size)
+                weight.grad = None  # AdamW passes it over
+        super().step()
 
 
-def _orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest matrix whose singular values are 1, by Newton and Schulz's iteration (Jordan et al.)."""
+def _orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
+    """Roughly the nearest matrix whose singular values are 1, by Newton and Schulz's iteration (Jordan et al.)."""
     x = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
@@ -202,20 +189,17 @@ def _orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     return x.T if tall else x
 
 
-def _decayed(module: nn.Module, weight_decay: float, without: list[nn.Parameter]) -> list[dict]:
+def _decayed(module: nn.Module, weight_decay: float) -> list[dict]:
     """Parameter groups: weights decay; biases and batch norm, which set no scale of their own, do not."""
-    left_out = {id(p) for p in without}
-    parameters = [p for p in module.parameters() if id(p) not in left_out]
+    parameters = list(module.parameters())
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
     ]
 
 
-def _prepare(trunk: nn.Module, pixels: Tensor, generator: torch.Generator | None, small: bool) -> Tensor:
+def _prepare(trunk: nn.Module, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
     images = normalise(pixels)
-    if small:
-        images = functional.interpolate(images, scale_factor=0.5, mode="area")
     if generator is not None:
         images = _augment(images, generator)
     with torch.no_grad():

@@ -32,13 +32,22 @@ def test_photograph_profile_needs_data(tmp_path):
         ("shortcut_methods", ["epsilon", "epsilon"], r"shortcut_methods=.*each once"),
         ("width", float("nan"), r"width=nan"),
         ("finetuning_samples", {"gender": 100}, r"finetuning_samples: no entry for \['identity'\]"),
-        ("rated_identities", 31, r"rated_identities=31: at most identities=30"),
+        ("rated_identities", 121, r"rated_identities=121: at most identities=120"),
+        ("seeds", 8, r"pretraining_runs=3, seeds=8: .*set seeds=9, or pretraining_runs=1"),
+        ("seeds", 3, r"pretraining_runs=3, seeds=3: .*at least 2; set seeds=6"),
+        ("pretraining_runs", 2, r"pretraining_runs=2: .*set pretraining_runs=3, or 1"),
         ("minimum_images", 30, r"minimum_images=30 exceeds maximum_images=25"),
     ],
 )
 def test_bad_value_is_one_error_that_names_it(name, value, said):
     with pytest.raises(ParameterError, match=said):
         params.load("demo", **{name: value})
+
+
+def test_new_people_have_no_true_identity():
+    with pytest.raises(ParameterError, match="explained_people='new', explain='true'"):
+        params.load("demo", explained_people="new", explain="true")
+    assert params.load("demo", explained_people="new", explain="true", tasks=["gender"], depths=None)
 
 
 def test_two_bad_values_are_both_named():

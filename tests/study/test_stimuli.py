@@ -40,6 +40,16 @@ def test_every_network_is_explained_on_the_same_unseen_images(tiny):
     assert len(counts) == 4 and counts.max() - counts.min() <= 1
 
 
+def test_new_people_are_in_no_training_and_no_class(tiny):
+    s = tiny.but(explained_people="new")
+    new, dataset = stimuli.explained(s), stimuli.faces(s)
+    assert set(new.split.values) == {"test"} and set(new.group.values) == {"gender"}
+    seen = dataset.identity.values[dataset.split.values != "test"]
+    assert not set(stimuli.people(s)) & set(seen) and not set(stimuli.people(s)) & set(stimuli.people(tiny))
+    assert (stimuli.explained_inputs(s, "identity")[1] == -1).all()
+    assert set(stimuli.explained_inputs(s, "gender")[1].tolist()) == {0, 1}
+
+
 def test_photographs_from_folders_of_the_users_own(root, photographs):
     s = of_photographs(root, photographs)
     groups = pd.Series(stimuli.faces(s).group.values).value_counts()

@@ -88,7 +88,15 @@ def test_validation_only_reports(data):
 
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize(
-    ("scope", "learning"), [("head", ("classifier.6",)), ("classifier", ("classifier",)), ("all", ("",))]
+    ("scope", "learning"),
+    [
+        ("classifier", ("classifier",)),
+        (
+            "last_block",
+            ("classifier", *(f"features.{layer}" for layer in (34, 35, 37, 38, 40, 41))),
+        ),
+        ("all", ("",)),
+    ],
 )
 def test_scope_freezes_everything_else(data, scope, learning, augment):
     model = network()
@@ -106,14 +114,15 @@ def test_frozen_trunk_leaves_no_gradients(data):
 
 
 def test_precomputed_trunk_gives_what_running_it_every_step_gives(data):
-    """Training the head on stored features is the same as with the trunk in the loop."""
+    """Training the classifier on stored features is the same as with the trunk in the loop."""
     model = new_classifier(network(seed=1), CLASSES, seed=2)
     train(model, *data, **SETTINGS, scope="classifier")
 
     reference = new_classifier(network(seed=1), CLASSES, seed=2).eval()
-    trunk, head = sequential(reference)[:-2], reference.classifier[-2:].train()
+    trunk, head = sequential(reference)[:-7], reference.classifier.train()
+    weights, biases = ([p for p in head.parameters() if p.ndim == n] for n in (2, 1))
     optimiser = torch.optim.AdamW(
-        [{"params": [head[1].weight], "weight_decay": 0.01}, {"params": [head[1].bias], "weight_decay": 0.0}]
+        [{"params": weights, "weight_decay": 0.01}, {"params": biases, "weight_decay": 0.0}]
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=12)
     order = torch.Generator().manual_seed(0)
@@ -195,9 +204,13 @@ def test_predict_does_not_depend_on_batches_or_mode(data):
     assert predict(sequential(model)[:-1], data[0]).shape == (48, 16)
 
 
-@pytest.mark.parametrize(("samples", "epochs"), [(10, 1), (48, 1), (71, 1), (73, 2), (480, 10)])
-def test_samples_are_rounded_to_whole_epochs(data, samples, epochs):
-    assert len(train(network(), *data, **SETTINGS | {"samples": samples})) == epochs
+@pytest.mark.parametrize(("samples", "steps"), [(3, 1), (10, 1), (48, 6), (71, 9), (73, 9), (480, 60)])
+def test_samples_are_rounded_to_whole_batches(data, samples, steps):
+    """With whole epochs, sets of different sizes were shown different numbers of images."""
+    taken = []
+    history = train(network(), *data, **SETTINGS | {"samples": samples}, after_step=taken.append)
+    assert len(taken) == steps and taken[-1] == 1 and len(history) == -(-steps // 6)
+    assert history.train_loss.between(0.1, 10).all()
 
 
 def test_progress_is_told_of_all_samples(data, monkeypatch):
@@ -216,14 +229,10 @@ def test_muon_turns_gradients_into_steps_of_equal_size_in_all_directions():
     kernel.grad = gradient.view_as(kernel).clone()
     Muon([kernel], lr=0.1, weight_decay=0.0).step()
     sizes = torch.linalg.svdvals(kernel.detach().flatten(1)) / (0.1 * 0.2 * 27**0.5)
-    assert sizes.max() < 1.3 and sizes[:4].min() > 0.6 and (kernel.detach().flatten(1) * gradient).sum() < 0
+    assert sizes.max() < 1.3 and sizes[:3].min() > 0.5 and (kernel.detach().flatten(1) * gradient).sum() < 0
 
 
-def test_muon_learns_too_and_only_kernels_are_its_own(data):
+def test_muon_learns_too(data):
     model = network(dropout=0.0)
     train(model, *data, **SETTINGS | {"samples": 12 * 48, "learning_rate": 5e-3}, muon=True)
     assert accuracy(model, *data) > 0.95
-    linear, as_before = network(dropout=0.0), network(dropout=0.0)
-    for net, muon in ((linear, True), (as_before, False)):
-        train(net, *data, **SETTINGS, scope="classifier", muon=muon)
-    assert not changed(copy_of(linear), copy_of(as_before))

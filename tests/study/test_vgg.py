@@ -161,15 +161,19 @@ def test_sequential_is_flat_and_shares_weights():
     assert not flat.training
 
 
-def test_new_classifier_changes_the_last_layer_alone():
+def test_new_classifier_has_three_new_layers_and_the_old_convolutions():
+    """With the last layer alone, networks of one pretraining were too alike."""
     model = vgg16(5, batch_norm=True, **SMALL)
     changed = new_classifier(model, 3, seed=1)
     assert changed.architecture.classes == 3
     assert changed.eval()(images()).shape == (4, 3)
-    kept = {k: v for k, v in changed.state_dict().items() if not k.startswith("classifier.6")}
+    kept = {k: v for k, v in changed.state_dict().items() if not k.startswith("classifier")}
     assert_same_state(kept, {k: v for k, v in model.state_dict().items() if k in kept})
-    assert torch.equal(changed.classifier[6].weight, new_classifier(model, 3, seed=1).classifier[6].weight)
-    assert not torch.equal(changed.classifier[6].weight, new_classifier(model, 3, seed=2).classifier[6].weight)
+    again, other = (new_classifier(model, 3, seed=seed).classifier for seed in (1, 2))
+    for layer in (0, 3, 6):
+        assert torch.equal(changed.classifier[layer].weight, again[layer].weight)
+        assert not torch.equal(changed.classifier[layer].weight, other[layer].weight)
+        assert layer == 6 or not torch.equal(changed.classifier[layer].weight, model.classifier[layer].weight)
     changed.features[0].weight.data.zero_()
     assert model.features[0].weight.any(), "the copy shares weights with the original"
 
