@@ -54,7 +54,7 @@ def predictions(s: Study) -> pd.DataFrame:
 
 
 def histories(s: Study) -> pd.DataFrame:
-    """Training curves: one row per epoch of every pretraining and finetuning; `stage` tells which."""
+    """Training curves: rows of every pretraining and finetuning (see `training.train`); `stage` tells which."""
     networks.finetuned.each(s)
     frames = []
     for pretraining, run in sorted({(c.pretraining, c.run) for c in s.grid}):

@@ -79,12 +79,12 @@ RECIPE = ("weight_decay", "batch_size", "muon", "augment", "bfloat16", "threads"
     work=lambda s, name, run: s.p.pretraining_samples,
 )
 def pretrained(s: Study, pretraining: str, run: int) -> dict[str, Any]:
-    """A pretrained network: `model`, and `history` (one row per epoch; see `training.train`).
+    """A pretrained network: `model`, and `history` (see `training.train`).
 
-    A pretraining from "none" is a network with random weights, and has no epochs.
+    A pretraining from "none" is a network with random weights, and has no history.
     """
     if s.p.pretrainings[pretraining] == "none":
-        return {"model": _new(s.p, 2, run), "history": pd.DataFrame(columns=["epoch"])}
+        return {"model": _new(s.p, 2, run), "history": pd.DataFrame(columns=["images"])}
     images = stimuli.pretraining_set(s, pretraining)
     names, labels = np.unique(images.identity.values, return_inverse=True)
     model = _new(s.p, len(names), run)

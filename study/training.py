@@ -5,7 +5,8 @@ AdamW (Loshchilov & Hutter 2019) or Muon, with a one-cycle learning rate (Smith 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import pandas as pd
 import torch
@@ -18,6 +19,7 @@ from study.vgg import VGG16, normalise, sequential
 # Augmentation moves an image by at most this share of its side, and scales it by at most this factor.
 SHIFT = 0.06
 SCALE = 0.08
+REPORTS = 5  # how often a training looks at its validation images
 
 
 def train(
@@ -50,8 +52,9 @@ def train(
     processor supports it, far slower where it does not. `after_step(share)` is called after each step with the share
     of training done. Tells `parallel.progress` of the images shown.
 
-    Returns one row per epoch: `epoch` (from 1), `train_loss` and `train_accuracy` (running, with dropout
-    and augmentation), `validation_accuracy` (NaN without validation) and `seconds`.
+    Returns one row for each of REPORTS equal parts of the training: `images` shown so far, `train_loss` and
+    `train_accuracy` (running, with dropout and augmentation), `validation_accuracy` (NaN without validation) and
+    `seconds`.
 
     Raises ValueError for an empty split, labels that are no class or all of one class, and a loss that is not finite.
     """
@@ -69,23 +72,24 @@ def train(
     inputs = predict(trunk, pixels) if frozen_once else pixels
     steps = math.ceil(len(labels) / min(batch_size, len(labels)))  # of an epoch
     total = max(1, round(samples / len(labels) * steps))
+    reports = min(REPORTS, total)
     optimiser = (Muon if muon else torch.optim.AdamW)(
         _decayed(head, weight_decay), lr=learning_rate, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=total)
     generator = torch.Generator().manual_seed(seed)
 
+    batches = _batches(len(labels), steps, generator)
     history, done = [], 0
     # Dropout can only draw from the global generator: lend it our seed and give the state back afterwards.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for epoch in range(1, math.ceil(total / steps) + 1):
+        for part in range(1, reports + 1):
             started = time.perf_counter()
-            loss_sum, correct, shown, before = 0.0, 0, 0, done
+            loss_sum, correct, shown = 0.0, 0, 0
             model.eval()
             head.train()
-            # Nearly equal batches: a last batch of one or two images would be noise at full step size.
-            for batch in torch.randperm(len(labels), generator=generator).tensor_split(steps)[: total - done]:
+            for batch in islice(batches, total * part // reports - done):
                 x, y = inputs[batch].to(device), labels[batch].to(device)
                 if not frozen_once:
                     x = _prepare(trunk, x, generator if augment else None)
@@ -94,7 +98,7 @@ def train(
                 loss = functional.cross_entropy(logits.float(), y)
                 if not torch.isfinite(loss):
                     raise ValueError(
-                        f"the loss is {loss.item()} in epoch {epoch}; "
+                        f"the loss is {loss.item()} at step {done + 1} of {total}; "
                         f"learning_rate {learning_rate} is too high for this network and data"
                     )
                 optimiser.zero_grad()
@@ -107,14 +111,14 @@ def train(
                 loss_sum += loss.item() * len(batch)
                 correct += (logits.argmax(1) == y).sum().item()
             row = {
-                "epoch": epoch,
+                "images": round(samples * done / total),
                 "train_loss": loss_sum / shown,
                 "train_accuracy": correct / shown,
                 "validation_accuracy": math.nan if validation is None else accuracy(model, *validation),
                 "seconds": time.perf_counter() - started,
             }
             history.append(row)
-            parallel.progress(samples * (done - before) / total)
+            parallel.progress(samples / reports)
     model.to(memory_format=torch.contiguous_format).eval()
     return pd.DataFrame(history)
 
@@ -138,6 +142,13 @@ def predict(model: nn.Module, pixels: Tensor, batch_size: int = 256, *, normalis
 def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor) -> float:
     """Share of `pixels (N, 3, H, W)` uint8 whose largest logit is that of `labels (N,)`, in 0..1."""
     return (predict(model, pixels).argmax(1) == labels).float().mean().item()
+
+
+def _batches(images: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices of images, all in random order again and again, `steps` batches each time."""
+    while True:
+        # Nearly equal batches: a last batch of one or two images would be noise at full step size.
+        yield from torch.randperm(images, generator=generator).tensor_split(steps)
 
 
 def _split(model: VGG16, scope: str) -> tuple[nn.Module, nn.Module]:
