@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from pydantic import Field
 
 from analysis import inference, transfer
-from study import networks
+from study import networks, relevance, stimuli
 from study.grid import Cell
 from study.masking import mean_row
 from study.settings import Settings
@@ -53,17 +54,28 @@ def predictions(s: Study) -> pd.DataFrame:
     return pd.concat([f.assign(**row) for f, row in zip(frames, rows, strict=True)], ignore_index=True)
 
 
+def image_sets(s: Study) -> dict[str, xr.Dataset]:
+    """The faces and the images of each pretraining that has some, by name."""
+    names = [name for name, images in s.p.pretrainings.items() if images != "none"]
+    return {"faces": stimuli.faces(s)} | {f"pretraining: {n}": stimuli.pretraining_set(s, n) for n in names}
+
+
 def histories(s: Study) -> pd.DataFrame:
-    """Training curves: rows of every pretraining and finetuning (see `training.train`); `stage` tells which."""
+    """Training curves of the networks of one pretraining and stage ("pretraining", or the task of finetuning).
+
+    Columns: stage, pretraining, images (shown so far), validation_accuracy (mean over networks), least, most.
+    """
     networks.finetuned.each(s)
     frames = []
     for pretraining, run in sorted({(c.pretraining, c.run) for c in s.grid}):
-        row = {"stage": "pretraining", "model": f"{pretraining} (run {run})", "pretraining": pretraining}
-        frames.append(networks.pretrained(s, pretraining, run)["history"].assign(**row))
+        history = networks.pretrained(s, pretraining, run)["history"]
+        frames.append(history.assign(stage="pretraining", pretraining=pretraining))
     for cell in s.grid:
-        row = {"stage": cell.task, "model": cell.name, "pretraining": cell.pretraining}
-        frames.append(networks.finetuned(s, cell)["history"].assign(**row))
-    return pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+        history = networks.finetuned(s, cell)["history"]
+        frames.append(history.assign(stage=cell.task, pretraining=cell.pretraining))
+    rows = pd.concat([frame for frame in frames if len(frame)])
+    by = rows.groupby(["stage", "pretraining", "images"], sort=False).validation_accuracy
+    return by.agg(validation_accuracy="mean", least="min", most="max").reset_index()
 
 
 def correctness(s: Study, cells: list[Cell], split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +115,25 @@ def accuracy(s: Study) -> pd.DataFrame:
     return table.assign(order=order).sort_values(["task", "pretraining", "order"]).drop(columns="order")
 
 
+def explained_accuracy(s: Study) -> pd.DataFrame:
+    """How many of the explained images each family names rightly: pretraining, task, accuracy, low, high.
+
+    Without the identity task where new people are explained, whom it has no class for.
+    """
+    whole, people = relevance.maps(s), stimuli.people(s)
+    rows = []
+    for family in dict.fromkeys(cell.family for cell in s.grid):
+        cells = [cell for cell in s.grid if cell.family == family]
+        label = stimuli.explained_inputs(s, cells[0].task)[1].cpu().numpy()
+        if (label >= 0).all():
+            correct = whole.prediction.values[whole.family.values == family] == label
+            row = {"pretraining": cells[0].pretraining, "task": cells[0].task}
+            rows.append(row | mean_row(s, correct.astype(float), people, "accuracy", cells))
+    return pd.DataFrame(rows)
+
+
 def single_networks(s: Study) -> pd.DataFrame:
-    """Accuracy of every single network, one column per split."""
-    table = predictions(s).groupby(["pretraining", "task", "seed", "split"]).correct.mean().unstack()
-    return table[["train", "validation", "test"]].reset_index()
+    """Test accuracy of every single network: a row for each family, a column for each seed."""
+    table = predictions(s).query("split == 'test'")
+    table = table.assign(seed="seed " + table.seed.astype(str) + ", run " + table.run.astype(str))
+    return table.groupby(["pretraining", "task", "seed"], sort=False).correct.mean().unstack().reset_index()
