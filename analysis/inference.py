@@ -183,10 +183,10 @@ def infer(
     so what is found of it beyond P is left out.
 
     Simulated 95 % intervals of means and differences cover the truth in 93 to 98 % of studies with 3 pretraining runs,
-    or 3 networks, of each kind, those of the transfer of a relation in 92 to 97 %. They fall short for (a) the level,
-    not for differences, of a rate near 0 or 1 whose networks differ widely: 83 to 90 %; (b) several differences at once
-    (Bonferroni), and differences of rates, where networks or runs of one pretraining vary 4 times as much as those of
-    another: 86 to 93 %; (c) two asymmetries of transfer at once with 3 runs: 88 to 93 %. They are wider than need be
+    or 3 networks, of each kind, those of the transfer of a relation in 92 to 97 %. They fall short (a) for the level,
+    not for differences, of a rate near 0 or 1 whose networks differ widely: 83 to 90 %; (b) where networks or runs of
+    one pretraining vary 4 times as much as those of another: 89 to 95 % for one difference, 86 to 94 % for several at
+    once (Bonferroni); (c) for two asymmetries of transfer at once with 3 runs: 88 to 93 %. They are wider than need be
     where only pairs of 3 runs differ, and not the runs: the variance is then overestimated up to 4-fold.
 
     ValueError for fewer than 2 identities, or units of a stratum.
