@@ -83,7 +83,7 @@ def intervals(
     margin: float | None = None,
     within: tuple[float, float] | None = None,
 ) -> alt.TopLevelMixin:
-    """One row per `label`: a dot with its interval as whiskers.
+    """One row per `label`: a dot with its interval as whiskers; rows without an estimate are left out.
 
     Args:
         margin: shade from `rule - margin` to `rule + margin`, the region of practical equivalence.
@@ -91,6 +91,9 @@ def intervals(
             goes further ends in an arrowhead.
     """
     _need(df, label, estimate, low, high, colour, facet)
+    df = df.dropna(subset=[estimate])
+    if df.empty:
+        return _nothing()
     row = alt.Y(label, type="nominal", sort=None, title=None, axis=alt.Axis(labelLimit=260))
     base = alt.Chart(df).encode(row, opacity=_fade(colour))
     side_by_side = 1
@@ -206,6 +209,9 @@ def specification(
     tips: columns shown on hover. Source: Simonsohn, Simmons & Nelson 2020, Nature Human Behaviour 4.
     """
     _need(df, estimate, low, high, colour, facet, *tips)
+    df = df.dropna(subset=[estimate])
+    if df.empty:
+        return _nothing()
     df = df.sort_values([facet, estimate]).assign(rank=lambda rows: rows.groupby(facet).cumcount() + 1)
     rank = _amount(alt.X, "rank", "analyses, by estimate", axis=alt.Axis(tickMinStep=1))
     base = alt.Chart(df).encode(rank, _colour(df, colour), opacity=_fade(colour))
@@ -215,6 +221,12 @@ def specification(
     dots = base.mark_point(size=14, filled=True).encode(_amount(alt.Y, estimate), tooltip=tip)
     chart = _assemble([whiskers, dots], df, facet, 2, colour, 150)
     return chart.resolve_scale(x="independent", y="independent")
+
+
+def _nothing() -> alt.Chart:
+    """What stands in for a chart of rows none of which has a value."""
+    said = pd.DataFrame({"said": ["Nothing here could be computed from this run."]})
+    return alt.Chart(said).mark_text(fontSize=13).encode(text=alt.Text("said", type="nominal"))
 
 
 # "faces/gender" in two lines

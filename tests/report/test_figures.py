@@ -257,3 +257,16 @@ def test_intervals_stand_side_by_side_only_where_a_panel_has_several():
     assert "yOffset" not in json.dumps(spec)
     spec = figures.intervals(rows, "study", "accuracy", "low", "high", colour="colour").to_dict()
     assert "yOffset" in json.dumps(spec)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_rows_without_an_estimate_are_left_out_and_said_to_be_if_all_are(known):
+    rows = pd.DataFrame({"part": ["a", "b"], "value": [1.0 if known else np.nan, np.nan], "claim": "C1"})
+    rows = rows.assign(low=rows.value - 1, high=rows.value + 1, verdict="supported")
+    ends = {"estimate": "value", "low": "low", "high": "high"}
+    for chart in (
+        figures.intervals(rows, label="part", **ends),
+        figures.specification(rows, **ends, colour="verdict", facet="claim"),
+    ):
+        assert ("could be computed" in chart.to_json()) == (not known)
+        assert '"b"' not in chart.to_json()
