@@ -225,8 +225,10 @@ def specification(
 
 def _nothing() -> alt.Chart:
     """What stands in for a chart of rows none of which has a value."""
-    said = "Nothing here could be computed from this run."
-    return alt.Chart(pd.DataFrame({"": [said]}), title=said, height=1).mark_point(opacity=0)
+    # as the title of an axis, whose colour follows the mode
+    title = "Nothing here could be computed from this run."
+    x = alt.X("value", type="quantitative", title=title, scale=alt.Scale(domain=[-1, 1]))
+    return alt.Chart(pd.DataFrame({"value": [0.0]})).mark_point(opacity=0).encode(x)
 
 
 # "faces/gender" in two lines
