@@ -19,12 +19,13 @@ from analysis import masking, transfer
 from analysis.inference import QUICK_DRAWS
 from study import networks, relevance, stimuli
 from study.consensus import pixel_ranks
-from study.generalisation import EXPLAINED, NEEDS, TRANSFER, exchanged, shares
+from study.generalisation import NEEDS, TRANSFER, exchanged, shares
 from study.grid import Cell
 from study.masking import masked, mean_row, performance
 from study.regions import regions
 from study.settings import Settings
 from study.steps import Study, step
+from study.stimuli import EXPLAINED
 from study.verdicts import Region, answer, part
 
 WHOLE = "the whole face"
@@ -90,11 +91,11 @@ def exchanged_parts(s: Study, cell: Cell, source: Cell) -> xr.Dataset:
     Dimensions `(ranking, mode, percent, image)`; a ranking is the name of a region. Maps are compared by the ranks of
     their pixels, and every mask keeps the same number of pixels.
     """
-    images, labels = stimuli.explained_inputs(s, cell.task)[0], relevance.explain(s, cell).target.values
+    images, _ = stimuli.explained_inputs(s, cell.task)
     where, names = regions(stimuli.explained(s))
     own, other = (pixel_ranks(relevance.scores(s, c)) for c in (cell, source))
     scores = {name: torch.where(torch.from_numpy(where == k), other, own) for k, name in enumerate(names)}
-    labels = torch.from_numpy(labels).to(s.p.device)
+    labels = relevance.explained_class(s, cell)
     return masked(networks.network(s, cell), images, labels, scores, (percent(s),), s.p.fill, ("keep",))
 
 

@@ -18,6 +18,7 @@ from study.grid import Cell
 from study.masking import ALIGNED, CLAIM, RIVALS, against_controls, aligned, masked, performance
 from study.relevance import SEED
 from study.steps import Study, step
+from study.stimuli import EXPLAINED
 
 CONTROLS = (*RIVALS, ALIGNED)
 KNOWN = ("random", "centre", "edges")  # these know nothing of maps: the page on masking has measured them
@@ -30,7 +31,7 @@ def shown_to(s: Study, cell: Cell) -> list[tuple[Cell]]:
 
 
 @step(
-    *("ranking", "fill", "percents", "explained_images", "explained_people"),
+    *("ranking", "fill", "percents", *EXPLAINED),
     needs=[relevance.explain.of(shown_to, "grid"), networks.finetuned, stimuli.faces, masking.curves],
     title="consensus masks",
     work=lambda s, cell: s.p.explained_images * (len(CONTROLS) - len(KNOWN) + 1),

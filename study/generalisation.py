@@ -12,14 +12,15 @@ import torch
 import xarray as xr
 from pydantic import Field, field_validator
 
-from analysis import attribution, likeness, masking, transfer
+from analysis import likeness, masking, transfer
 from analysis.inference import QUICK_DRAWS, Estimate
 from study import networks, relevance, stimuli
 from study.grid import Cell
-from study.masking import RIVALS, masked, performance
+from study.masking import counted, masked, performance
 from study.relevance import SEED
 from study.settings import Percent, Settings, ascending
 from study.steps import Study, step
+from study.stimuli import EXPLAINED
 from study.verdicts import ESTIMATE, Region, answer, part
 
 RELATIONS = {"both": "pretraining and task", "run_task": "run and task"}  # in words, where these differ
@@ -64,7 +65,6 @@ def sources(s: Study, cell: Cell) -> list[Cell]:
     return [each.at(scope=cell.scope) for each in s.firsts]
 
 
-EXPLAINED = ("explained_images", "explained_people")
 EXCHANGE = ("ranking", "fill", "composite", "transfer_percents", "transfer_control", *EXPLAINED)
 
 
@@ -95,16 +95,8 @@ def _exchange(s: Study, cell: Cell, maps_of: dict[str, Cell], beside: Collection
     known = {"own": torch.from_numpy(own.relevance.values), "identities": stimuli.people(s)}
     names = dict.fromkeys((p.transfer_control, *beside))
     scores |= relevance.rankings(s, model, images, own.target.values, names, by=p.ranking, **known)
-    labels = torch.from_numpy(own.target.values).to(p.device)
+    labels = relevance.explained_class(s, cell)
     return masked(model, images, labels, scores, p.transfer_percents, p.fill, ("keep",))
-
-
-def controls(scores: torch.Tensor, images: torch.Tensor, people: np.ndarray) -> dict[str, torch.Tensor]:
-    """Every control that needs no further network, made from scores `(N, H, W)`."""
-    return {
-        name: attribution.control(name, scores, seed=SEED, images=images.cpu(), identities=list(people))
-        for name in RIVALS
-    }
 
 
 @step("ranking", "overlap_percent", needs=[relevance.explain.every()], title="likeness of maps", keep=True)
@@ -300,13 +292,10 @@ def kept(s: Study, cells: list[Cell] | None = None, curves: xr.Dataset | None = 
 
     The models are those of `cells` that were tested.
     """
-    p, percents = s.p, list(s.p.transfer_percents)
-    half = (len(percents) + 1) // 2
-    chosen = {"all": percents, "few": percents[:half], "many": percents[-half:]}
     if curves is None:
         cells = s.grid if cells is None else cells
         curves = exchanged.grid(s, [cells[k] for k in tested(s, cells)])
-    values = performance(p, curves.sel(percent=chosen[p.percent_range]))
+    values = performance(s.p, curves.sel(percent=counted(s.p, s.p.transfer_percents)))
     return values.mean(("percent", "mode")).transpose("model", "image", "ranking")
 
 

@@ -20,6 +20,7 @@ from study.grid import Cell
 from study.masking import mean_row
 from study.regions import regions
 from study.steps import Study, step
+from study.stimuli import EXPLAINED
 
 IMAGES = 40  # explained images, at most, whose maps are compared
 ORIENTATIONS = ("upright", "inverted")
@@ -27,7 +28,7 @@ COMPARED = ("turned back", "in place", "another person's")  # maps of inverted f
 
 
 @step(
-    *("composite", "explained_images", "explained_people"),
+    *("composite", *EXPLAINED),
     needs=[networks.finetuned, relevance.explain, stimuli.faces],
     title="upside-down faces",
 )

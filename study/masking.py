@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from study.grid import Cell
 from study.relevance import SEED
 from study.settings import Percent, Settings, ascending
 from study.steps import Study, step
+from study.stimuli import EXPLAINED
 from study.verdicts import ESTIMATE, Region, answer, part
 
 RIVALS = ("random", "blobs", "centre", "other_image", "average", "edges")  # need no further network
@@ -52,7 +54,7 @@ class Masking(Settings):
 
 
 @step(
-    *("ranking", "fill", "percents", "composite", "explained_images", "explained_people"),
+    *("ranking", "fill", "percents", "composite", *EXPLAINED),
     needs=[relevance.explain, networks.finetuned, stimuli.faces],
     title="masking",
     work=lambda s, cell: s.p.explained_images * len(CONTROLS),
@@ -117,10 +119,7 @@ def performance(p: Any, dataset: xr.Dataset) -> xr.DataArray:
 # ------------------------------------------------------------ the claim, which "consensus" makes of other maps
 
 
-CLAIM = (
-    *(*ESTIMATE, "measure", "percent_range", "percents", "smallest_gain"),
-    *("explained_images", "explained_people"),
-)
+CLAIM = (*ESTIMATE, "measure", "percent_range", "percents", "smallest_gain", *EXPLAINED)
 
 
 @step(*CLAIM, needs=[curves.firsts(), stimuli.faces], title="claim C2")
@@ -166,9 +165,10 @@ def gains_over_controls(
     }
 
 
-def counted(p: Any) -> list[float]:
-    """The percents whose area counts, by the parameter `percent_range`; a middle one is in both halves."""
-    percents, half = list(p.percents), (len(p.percents) + 1) // 2
+def counted(p: Any, percents: Sequence[float] | None = None) -> list[float]:
+    """Those of some percents, by default `percents`, that count by `percent_range`; a middle one is in both halves."""
+    percents = list(p.percents if percents is None else percents)
+    half = (len(percents) + 1) // 2
     return {"all": percents, "few": percents[:half], "many": percents[-half:]}[p.percent_range]
 
 

@@ -18,6 +18,7 @@ from study import networks, provenance, stimuli, store, vgg
 from study.grid import Cell
 from study.settings import Composite, Settings
 from study.steps import Study, step
+from study.stimuli import EXPLAINED
 
 ATTRS = {"long_name": "relevance, summed over colour channels", "units": "logit"}
 SEED = 20200629  # of masks and controls: the same for every network, so that networks differ in nothing else
@@ -38,7 +39,7 @@ class Relevance(Settings):
 
 
 @step(
-    *("composite", "explain", "explained_images", "explained_people"),
+    *("composite", "explain", *EXPLAINED),
     needs=[networks.finetuned, stimuli.faces],
     title="relevance maps",
     work=lambda s, cell: s.p.explained_images,

@@ -20,6 +20,7 @@ from study.settings import ParameterError, Settings, Share, source
 from study.steps import Study, step
 
 GENDERS = ("female", "male")
+EXPLAINED = ("explained_images", "explained_people")  # what decides which images are explained
 PRETRAINING_SEED_OFFSET = 1_000_003  # people of the pretraining set are nobody in the study
 
 
@@ -107,7 +108,7 @@ def pretraining_set(s: Study, pretraining: str) -> xr.Dataset:
 def explained(s: Study) -> xr.Dataset:
     """The faces that every network is explained on: `faces` at the indices of `explained_index`.
 
-    A step that calls this declares "explained_images" and "explained_people", and needs `faces`.
+    A step that calls this declares EXPLAINED and needs `faces`.
     """
     dataset = faces(s)
     return dataset.isel(image=explained_index(s, dataset))
