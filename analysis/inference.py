@@ -6,7 +6,7 @@ bootstrap, networks by the jackknife (three seeds are too few to resample), coun
 allows for how little three seeds tell about their variance. The study shows by simulation how well that covers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -214,9 +214,9 @@ def infer(
     effects = np.array([_columns(statistic(few, row[None])) - resampled[:CROSSED] for row in rows])
     b = (keep[:, None] * effects.var(1)).sum(0) * g / (g - 1)
     if pairs:
-        twice_s = _pair_variance(statistic, same_images, value, rows, of, left_out[:, None])
-        twice_b = _pair_variance(statistic, few, resampled[:CROSSED], rows, of, effects) * g / (g - 1)
-        s, b = np.maximum(s - twice_s, s / 2), np.maximum(b - twice_b, b / 2)
+        s = _without_excess(s, *_pair_variance(statistic, same_images, value, rows, of, left_out[:, None]))
+        of_draws = _pair_variance(statistic, few, resampled[:CROSSED], rows, of, effects) * g / (g - 1)
+        b = _without_excess(b, *of_draws)
     both = np.minimum(b, p)
     parts = np.array([p - both, np.maximum(s - b, 0), both])
     free = degrees_of_freedom(by_stratum, sizes - 1)
@@ -246,20 +246,57 @@ def _pair_variance(
     of: np.ndarray,
     effects: np.ndarray,
 ) -> np.ndarray:
-    """Variance `(K,)` of what only pairs of units from two strata have, averaged over the draws `w` `(B, N)`.
+    """What only pairs of units have: its variance, and what the jackknife counts too much of it, `(2, K)`.
 
-    A pair's share is the effect of leaving out both units less the `effects` `(U, B, K)` of leaving out each, on the
-    `values` `(B, K)`. Of more than PAIRS pairs, evenly spaced ones stand for all.
+    Averaged over the draws `w` `(B, N)`.
+
+    `values` `(B, K)` are those of all units, `effects` `(U, B, K)` those of leaving out each. What a pair of two strata
+    has is counted twice; its share is the effect of leaving out both less those of leaving out each. What a pair of one
+    stratum of n has is counted 2 (n - 1) / (n - 2) times. There the effects of units cancel in
+    Q = n S - (n - 1) (S_u + S_v) + (n - 2) S_uv, with S_u the statistic without unit u, and 1 / (n - 1) (n - 2) times
+    (n - 3) / n of the summed squares of Q is what is too much (after Efron & Stein 1981, Annals of Statistics 9, who
+    correct likewise; the factor makes it exact for means over pairs). With 3 units there is nothing to tell it from.
+    Of more than PAIRS pairs, evenly spaced ones stand for all.
     """
-    first, second = np.nonzero(np.triu(of[:, None] != of, 1))
-    chosen = np.unique(np.linspace(0, len(first) - 1, min(PAIRS, len(first))).astype(int))
-    keep = 1 - 1 / np.bincount(of)[of]
-    total = np.zeros(values.shape[1])
-    for u, v in zip(first[chosen], second[chosen], strict=True):
-        joint = _columns(statistic(w, (rows[u] * rows[v])[None])) - values - effects[u] - effects[v]
-        spread = (joint**2).mean(0) if len(w) == 1 else joint.var(0)
-        total += keep[u] * keep[v] * spread
-    return total * len(first) / max(len(chosen), 1)
+    sizes = np.bincount(of)
+    keep = 1 - 1 / sizes[of]
+    true, excess = np.zeros((2, values.shape[1]))
+
+    def leaving(pairs: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+        for u, v in pairs:
+            n, weights = sizes[of[u]], rows[u] * rows[v]
+            if of[u] == of[v]:
+                weights = np.where(weights > 1, n / (n - 2), weights)
+            yield u, v, _columns(statistic(w, weights[None])) - values
+
+    crossed = np.argwhere(np.triu(of[:, None] != of, 1))
+    for u, v, joint in leaving(some := _some(crossed)):
+        spread = _squares((joint - effects[u] - effects[v])[None])[0]
+        share = keep[u] * keep[v] * spread * len(crossed) / len(some)
+        true, excess = true + share, excess + share
+    for stratum, n in enumerate(sizes):
+        within = np.argwhere(np.triu((of[:, None] == of) & (of == stratum), 1))
+        if n > 3:
+            q = [(n - 2) * joint - (n - 1) * (effects[u] + effects[v]) for u, v, joint in leaving(_some(within))]
+            spread = _squares(np.array(q) - np.mean(q, axis=0)).mean(0) * len(within)
+            share = (n - 3) / (n * (n - 1) * (n - 2)) * spread
+            true, excess = true + share * (n - 2) / n, excess + share
+    return np.array([true, excess])
+
+
+def _without_excess(variance: np.ndarray, pairs: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """A jackknife variance less what it counts too much, and no less than if it were that of pairs alone."""
+    all_of_pairs = np.where(pairs + excess > 0, pairs + excess, 1)
+    return np.maximum(variance - excess, variance * pairs / all_of_pairs)
+
+
+def _some(pairs: np.ndarray) -> np.ndarray:
+    return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(PAIRS, len(pairs))).astype(int))]
+
+
+def _squares(values: np.ndarray) -> np.ndarray:
+    """Mean square over draws `(P, K)` of `(P, B, K)`; of several draws only what varies between them."""
+    return (values**2).mean(1) if values.shape[1] == 1 else values.var(1)
 
 
 def mean(

@@ -66,11 +66,11 @@ class Design:
 
 
 def designs(seeds: int) -> list[Design]:
-    """Studies of many people with one image each and of few with several; 2 seeds of 3 runs where there are 6.
+    """Studies of many people with one image each and of few with several; 2 seeds of each run where there are 6 or more.
 
     With fewer seeds there is one run of each pretraining, and networks are what was drawn.
     """
-    runs = 3 if seeds >= 6 else 1
+    runs = seeds // 2 if seeds >= 6 else 1
     return [Design(seeds, 120, 1, runs), Design(seeds, 30, 3, runs)]
 
 

@@ -26,7 +26,7 @@ class Certainty(Settings):
     """How large the simulated studies are."""
 
     calibration_seeds: tuple[Annotated[int, Field(ge=2, le=50)], ...] = Field(
-        (6,),
+        (10,),
         min_length=1,
         description="seeds per family of those simulated studies (see `calibration.designs`)",
     )

@@ -70,7 +70,7 @@ def _difference(s: Study, *depths: Scope) -> Any:
     masks = []
     for k, of_depth in enumerate(each):
         here = slice(k * half, (k + 1) * half)
-        gain[here, here], scale[here] = gains(s, of_depth)
+        gain[here, here], scale[here], _ = gains(s, of_depth)
         for name in ("pretraining", "task"):
             mask = np.zeros(gain.shape[:2], dtype=bool)
             mask[here, here] = transfer.relations(of_depth) == name

@@ -28,6 +28,7 @@ BESIDE = {
     "other_image": "image (same network)",
     "random_weights": "training (random weights)",
 }  # controls shown
+ONE_THING = ("self", "run", "task", "pretraining")
 LIKENESS = {"spearman": "rank correlation", "overlap": "top-pixel overlap"}
 
 
@@ -59,10 +60,14 @@ class Generalisation(Settings):
 
 
 def sources(s: Study, cell: Cell) -> list[Cell]:
-    """Whose maps a network is tested with: the grid's, or at another depth those of the first seeds of each run."""
+    """Whose maps a network is tested with: those of the first seed of each run, and of its own other seeds.
+
+    At another depth than the grid's, the first seeds that differ from it in one thing at most.
+    """
     if cell.scope == s.p.scope:
-        return s.grid
-    return [each.at(scope=cell.scope) for each in s.firsts]
+        return [each for each in s.grid if each in s.firsts or transfer.relation(each, cell) == "seed"]
+    others = [each for each in s.firsts if transfer.relation(each, cell) in ONE_THING]
+    return [each.at(scope=cell.scope) for each in others]
 
 
 EXCHANGE = ("ranking", "fill", "composite", "transfer_percents", "transfer_control", *EXPLAINED)
@@ -152,12 +157,12 @@ def _accuracy(s: Study, cell: Cell, split: str) -> float:
     ]
     + [stimuli.faces],
     title="transfer at matched accuracy",
-    work=lambda s, cell: s.p.explained_images * len(s.firsts),
+    work=lambda s, cell: s.p.explained_images * len(s.firsts) / len(s.p.tasks),
 )
 def exchanged_matched(s: Study, cell: Cell) -> xr.Dataset:
-    """The same as `exchanged` among the first seeds of each run, every family at its stage of `matched`."""
+    """The same as `exchanged` among the first seeds of a task, every family at its stage of `matched`."""
     stages = matched(s)
-    cells = {c.name: c.at(stage=stages[c.family]) for c in s.firsts}
+    cells = {c.name: c.at(stage=stages[c.family]) for c in s.firsts if c.task == cell.task}
     return _exchange(s, cells[cell.name], cells)
 
 
@@ -252,12 +257,12 @@ def shares(
 ) -> Estimate:
     """Transfer over the pairs of the masks, or the sum of these with `weights`; of one mask a single estimate.
 
-    Among `cells`, by default the grid, on the `curves` of `exchanged`, by default those of the cells. Pairs whose
-    target was not tested do not count.
+    Among `cells`, by default the grid, on the `curves` of `exchanged`, by default those of the cells. Pairs that were
+    not tested do not count.
     """
     cells = s.grid if cells is None else cells
-    gain, own = gains(s, cells, curves)
-    masks = [mask & np.isin(np.arange(len(cells)), tested(s, cells)) for mask in masks]
+    gain, own, measured = gains(s, cells, curves)
+    masks = [mask & measured for mask in masks]
     contrast = None if weights is None else np.array([weights])
     estimate = transfer.shares(
         gain, masks, cells, stimuli.people(s), scale=own, contrast=contrast, **draws(s)
@@ -273,24 +278,25 @@ def tested(s: Study, cells: list[Cell]) -> np.ndarray:
 
 def gains(
     s: Study, cells: list[Cell] | None = None, curves: xr.Dataset | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What masks add to the control: of every source `(source, target, image)`, of own maps `(target, image)`.
 
-    0 for targets that were not tested.
+    0 for pairs that were not tested; the third array `(source, target)` says which were.
     """
     cells = s.grid if cells is None else cells
     values, names, index = kept(s, cells, curves), [cell.name for cell in cells], tested(s, cells)
     shape = (len(cells), values.sizes["image"])
-    performances, control = np.zeros((len(cells), *shape)), np.zeros(shape)
-    performances[:, index] = values.sel(ranking=names).transpose("ranking", "model", "image").values
+    performances, control = np.full((len(cells), *shape), np.nan), np.zeros(shape)
+    performances[:, index] = values.reindex(ranking=names).transpose("ranking", "model", "image").values
     control[index] = values.sel(ranking=s.p.transfer_control).values
-    return transfer.gains(performances, control)
+    measured = ~np.isnan(performances).all(-1)
+    return *transfer.gains(np.where(measured[..., None], performances, control), control), measured
 
 
 def kept(s: Study, cells: list[Cell] | None = None, curves: xr.Dataset | None = None) -> xr.DataArray:
     """Performance `(model, image, ranking)` on the pixels kept by each ranking of `exchanged`, mean over percents.
 
-    The models are those of `cells` that were tested.
+    The models are those of `cells` that were tested; NaN where one was not tested with a ranking.
     """
     if curves is None:
         cells = s.grid if cells is None else cells

@@ -202,7 +202,8 @@ class Step:
         self.each(s, jobs)
 
         def join() -> xr.Dataset:
-            return xr.concat([self(s, *job).load().drop_attrs(deep=False) for job in jobs], dim)
+            # of networks that were tested with other maps: NaN where one was not
+            return xr.concat([self(s, *job).load().drop_attrs(deep=False) for job in jobs], dim, join="outer")
 
         return remembered((self.kind, dim, tuple(self.key(s, *job) for job in jobs)), join)
 

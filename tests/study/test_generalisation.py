@@ -93,9 +93,26 @@ def test_the_stage_matched_is_the_one_nearest_to_the_weaker_pretraining(runs, mo
 
 def test_a_network_is_tested_with_maps_of_its_own_depth(runs):
     cell = depth.cells(runs, "classifier")[0]
-    rankings = exchanged(runs, cell).ranking.values
-    assert {f"{c.name}/classifier" for c in runs.firsts} < set(rankings)
-    assert not {c.name for c in runs.grid} & set(rankings)
+    rankings = set(exchanged(runs, cell).ranking.values) & {
+        each.at(scope=scope).name for each in runs.grid for scope in ("classifier", "all")
+    }
+    assert rankings == {
+        f"{pretraining}/{task}/{seed}/classifier"
+        for pretraining, task, seed in (
+            *(("objects", "gender", seed) for seed in range(3)),
+            ("objects", "identity", 0),
+            *(("faces", "gender", seed) for seed in range(3)),
+        )
+    }
+
+
+def test_every_first_seed_and_its_own_other_seeds_lend_their_maps(runs):
+    cell = runs.grid[0]
+    rankings = set(exchanged(runs, cell).ranking.values) & {each.name for each in runs.grid}
+    assert rankings == {each.name for each in runs.firsts} | {"objects/gender/3"}
+    _, _, measured = generalisation.gains(runs)
+    assert measured[:, 0].sum() == len(runs.firsts) + 1
+    assert not measured[:, len(runs.firsts) // 4].any()  # the second seed of run 0 is not tested
 
 
 def test_controls_stand_beside_what_networks_do_for_each_other(tiny, gaining):
