@@ -13,7 +13,6 @@ step, so a result cannot depend on what its key does not hold.
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -244,9 +243,7 @@ class Study:
 
     def __init__(self, settings: Settings, root: str | Path | None = None):
         self.settings = settings
-        self.store = store.Store(
-            root or os.environ.get("ANALYSIS_STORE") or provenance.ROOT / "_build" / "store"
-        )
+        self.store = store.Store(root)
         self.keys: dict[tuple, str] = {}
         self._contents: dict[str, str] = {}
 

@@ -38,10 +38,10 @@ class StoreError(RuntimeError):
 
 
 class Store:
-    """Results under the folder `root`, made when first written to."""
+    """Results under the folder `root`, by default `_build/store`; made when first written to."""
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
+    def __init__(self, root: str | Path | None = None):
+        self.root = Path(root or os.environ.get("ANALYSIS_STORE") or provenance.ROOT / "_build" / "store")
 
     def folder(
         self, kind: str, key: str, make: Callable[[Path], None], record: Callable[[], Mapping[str, Any]]
