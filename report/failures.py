@@ -5,7 +5,6 @@ Imports nothing that takes long, so that Ctrl-C is heard from the first moment o
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -21,13 +20,6 @@ import psutil
 STOPPING = "stopping; what is finished is kept; run again to resume"
 SECONDS = 3  # that processes are given to end
 LINES, WIDTH = 10, 400  # of an error on the terminal
-REMEDIES = {
-    errno.ENOSPC: "make room on the disk",
-    errno.EDQUOT: "make room on the disk",
-    errno.EACCES: "make it readable and writable",
-    errno.EPERM: "make it readable and writable",
-    errno.EROFS: "make it readable and writable",
-}
 
 
 def heed_ctrl_c() -> None:
@@ -76,14 +68,12 @@ def tell(error: Exception, folder: Path) -> int:
 
 def _words(error: Exception) -> str:
     """What happened and what to do."""
+    from study import provenance, store
+
     if isinstance(error, OSError) and error.strerror:
         what = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        remedy = REMEDIES.get(error.errno or 0, "see to that")
+        remedy = store.REMEDIES.get(error.errno or 0, "see to that")
         return f"{what}; {remedy} and run again: what is finished is kept"
-    if isinstance(error, ValueError) or type(error).__module__.partition(".")[0] in (
-        "report",
-        "study",
-        "analysis",
-    ):
+    if isinstance(error, ValueError) or type(error).__module__.partition(".")[0] in provenance.OURS:
         return str(error) or type(error).__name__
     return f"{type(error).__name__}: {error}\nThis should not happen; please report it with the log."

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from filelock import FileLock
+from safetensors import SafetensorError
 from torch import nn
 
 from study import provenance, weights
@@ -29,8 +30,17 @@ PROVENANCE = "provenance.json"
 WHOLE = "result"  # name of a result that is one thing
 
 
-# Errors of the system that the user can do something about.
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
+_WRITABLE, _FREE = "make it readable and writable", "move away what lies in its place"
+# What a user can do about errors of the system.
+REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room on the disk",
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+    errno.EEXIST: _FREE,
+    errno.ENOTDIR: _FREE,
+}
 
 
 class StoreError(RuntimeError):
@@ -58,11 +68,13 @@ class Store:
                 with FileLock(final.with_name(f"{key}.lock")):
                     if not self.has(kind, key):
                         self._write(final, make, record)
-            except OSError as error:
-                if error.errno not in NO_ROOM:
+            except (OSError, SafetensorError) as error:
+                # safetensors gives no number; what keeps it from writing is a full disk
+                remedy = REMEDIES.get(getattr(error, "errno", errno.ENOSPC))
+                if remedy is None:
                     raise
                 raise StoreError(
-                    f"{final} cannot be made: {error}; see to that and run again: what is finished is kept"
+                    f"{final} cannot be made: {error}; {remedy} and run again: what is finished is kept"
                 ) from error
         check(final)
         return final

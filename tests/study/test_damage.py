@@ -227,5 +227,5 @@ def test_a_file_in_the_place_of_a_result_or_of_its_kind_is_named(pristine, tmp_p
     assert_named(root / "kind" / "key0")
     shutil.rmtree(root / "kind")
     (root / "kind").write_text("")
-    with pytest.raises(StoreError, match=r"kind/key0 cannot be made: .*; see to that and run again"):
+    with pytest.raises(StoreError, match=r"kind/key0 cannot be made: .*; move away what lies in its place"):
         put(root, 0)

@@ -70,7 +70,8 @@ def test_a_full_disk_is_named_and_when_it_is_free_again_the_result_is_made(tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(store, write, full)
         with pytest.raises(
-            StoreError, match=r"kind/key cannot be made: .*No space left.*; see to that and run again"
+            StoreError,
+            match=r"kind/key cannot be made: .*No space left.*; make room on the disk and run again",
         ):
             put(tmp_path)
     assert not Store(tmp_path).has("kind", "key")
