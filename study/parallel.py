@@ -139,9 +139,15 @@ def _pool(workers: int, threads: int) -> tuple[Any, ProcessPoolExecutor]:
     """Processes that stay for the next steps: starting one means importing torch, which takes seconds."""
     kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(kind)
-    if kind == "forkserver":
-        context.set_forkserver_preload(["study"])
     queue = context.Queue()
+    if kind == "forkserver":
+        from multiprocessing import forkserver
+
+        context.set_forkserver_preload(["study"])
+        # Workers inherit that Ctrl-C does not reach them, not even while they import: the parent stops them itself.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue, threads))
     return queue, pool
 

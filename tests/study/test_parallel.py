@@ -79,6 +79,16 @@ def test_an_interruption_waits_for_no_worker(tmp_path):
     assert time.monotonic() - pressed[0] < 5
 
 
+def is_deaf(folder, name):
+    assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signal masks")
+def test_ctrl_c_does_not_reach_workers_not_even_while_they_start():
+    parallel.each(is_deaf, [(None, "a"), (None, "b")], [1, 1], "deaf", 2, 1)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def boast(folder, name):
     parallel.progress(1.5)  # more than all of it
 
