@@ -6,20 +6,26 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from report import failures
+
+if __name__ == "__main__":
+    failures.heed_ctrl_c()  # before the imports that take seconds
+
+from tqdm import tqdm
+
 from report import build
-from study import open_study, stored
+from study import open_study, store, stored
 from study import parameters as params
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 if it succeeded, 1 if a build failed, 2 if the request was wrong."""
+    """Run one command; 0 if it succeeded, 1 if it failed, 2 if the request was wrong, 130 after Ctrl-C."""
     chosen = _parser().parse_args(arguments)
     try:
         print(chosen.command(chosen))
         return 0
-    except (ValueError, build.BuildError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+    except Exception as error:
+        return failures.tell(error, build.BUILD / getattr(chosen, "profile", ""))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "run an expensive experiment and store its tables in book/stored"
     kept = add("store", _store, text, stored.PROFILE)
     kept.add_argument("experiment", choices=sorted(stored.EXPERIMENTS))
+    add("check", _check, "compare every stored result with what was written", None)
     add("status", _status, "list the sections, what they took, and whether they are up to date", usual)
     pair = add("compare", _compare, "a page that shows what moved between two builds", None)
     for name in ("first", "second"):
@@ -76,6 +83,19 @@ def _status(chosen: argparse.Namespace) -> str:
         seconds, memory = ("" if row[k] is None else row[k] for k in ("seconds", "peak_memory_mb"))
         lines.append(f"{row['section']:16} {row['state']:12} {seconds:>8} {memory:>11}")
     return "\n".join(lines)
+
+
+def _check(chosen: argparse.Namespace) -> str:
+    results, damaged = store.Store().results(), 0
+    for folder in tqdm(results, desc="checking", unit="result"):
+        try:
+            store.check(folder)
+        except store.StoreError as error:
+            damaged += 1
+            tqdm.write(str(error))
+    if damaged:
+        raise store.StoreError(f"{damaged} of {len(results)} results are damaged: delete what is named above")
+    return f"{len(results)} results, all as they were written"
 
 
 def _compare(chosen: argparse.Namespace) -> str:

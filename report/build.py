@@ -187,7 +187,7 @@ def _run(section: Section, parameters: Mapping[str, Any], folder: Path) -> dict[
     try:
         cost = execute(section, given, _notebook(folder, section))
     except SectionFailed as error:
-        raise BuildError(str(error)) from None
+        raise BuildError(str(error)) from error
     _say(f"{section.name}: {render.duration(cost['seconds'])}, {cost['peak_memory_mb']} MB")
     return cost
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -15,13 +16,14 @@ from typing import Any
 import nbformat
 import papermill
 import psutil
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from report.sections import ROOT, Section
 
 
 class SectionFailed(RuntimeError):
-    """A cell raised; the message holds its source and the traceback."""
+    """A cell raised; the message holds its source, a note of it the traceback."""
 
 
 def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[str, float]:
@@ -37,41 +39,41 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
         SectionFailed: a cell raised. The notebook as far as it got is kept as `<section>.failed.ipynb`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    source, failed, partial = (
-        target.with_suffix(f".{name}.ipynb") for name in ("source", "failed", "partial")
-    )
-    nbformat.write(section.notebook(), source)
+    failed, partial = (target.with_suffix(f".{name}.ipynb") for name in ("failed", "partial"))
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log file needs no lively progress bars
-    # notebooks show plain bars on purpose; a warning that others would need a package helps nobody
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that only `study` knows
     start = time.monotonic()
     try:
         with _memory_of_children() as held:
             papermill.execute_notebook(
-                source, partial, parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
+                section.notebook(), partial, parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
                 stderr_file=sys.stderr, request_save_on_cell_execute=False,
                 extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
     except PapermillExecutionError as error:
+        _tidy(partial)
         os.replace(partial, failed)
-        raise SectionFailed(_describe(section, error, failed)) from None
-    finally:
-        source.unlink(missing_ok=True)
+        raise _failure(section, error, failed) from None
+    except DeadKernelError:
+        partial.unlink(missing_ok=True)
+        raise SectionFailed(
+            f"{section.source.relative_to(ROOT)}: its process was killed, most often for want of memory; make memory "
+            "free or set workers=1, then run again: what is finished is kept"
+        ) from None
     failed.unlink(missing_ok=True)
     _tidy(partial)
     os.replace(partial, target)
     return {"seconds": round(time.monotonic() - start, 1), "peak_memory_mb": round(max(held) / 2**20)}
 
 
-def _describe(section: Section, error: PapermillExecutionError, failed: Path) -> str:
-    line = "-" * 78
-    trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))  # its colours
-    return (
+def _failure(section: Section, error: PapermillExecutionError, failed: Path) -> SectionFailed:
+    failure = SectionFailed(
         f"{section.source.relative_to(ROOT)}: a cell failed with {error.ename}: {error.evalue}\n"
-        f"{line}\n{error.source}\n{line}\n{trace}\n{line}\n"
-        f"The notebook as far as it got: {failed}"
+        f"The notebook as far as it got: {failed}\nThe cell:\n{error.source}"
     )
+    failure.add_note(re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback)))  # without its colours
+    return failure
 
 
 def _tidy(path: Path) -> None:

@@ -162,13 +162,33 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yml"))
 
 
-def _read_profile(name: str) -> dict[str, Any]:
-    path = PROFILES / f"{name}.yml"
-    if not isinstance(name, str) or not path.is_file():
+def _read_profile(name: str, heirs: tuple[str, ...] = ()) -> dict[str, Any]:
+    if name not in profiles():
         raise ParameterError(f"profile={name!r}: no such profile; there are {', '.join(profiles())}")
-    values = yaml.safe_load(path.read_text()) or {}
+    if name in heirs:
+        raise ParameterError(
+            f"profiles inherit in a circle: {' from '.join([*heirs, name])}; take one `inherit` out"
+        )
+    path = PROFILES / f"{name}.yml"
+    values = _yaml(path.read_text(errors="replace"), str(path)) or {}
+    if not isinstance(values, dict):
+        raise ParameterError(
+            f"{path}: a profile is lines of `name: value`, and this is {type(values).__name__}"
+        )
     parent = values.pop("inherit", None)
-    return (_read_profile(parent) if parent else {}) | values
+    return (_read_profile(parent, (*heirs, name)) if parent else {}) | {
+        str(key): value for key, value in values.items()
+    }
+
+
+def _yaml(text: str, name: str) -> Any:
+    """The value of YAML text; ParameterError that names the file or the parameter if it is malformed."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ParameterError(f"{name}: malformed YAML: {where}{problem or error}") from None
 
 
 def load(profile: str = DEFAULT_PROFILE, data: str | Path | None = None, **overrides: Any) -> Parameters:
@@ -201,7 +221,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise ParameterError(f"{text!r}: write a parameter as name=value")
-        values[name.strip()] = yaml.safe_load(value)
+        values[name.strip()] = _yaml(value, text)
     return values
 
 

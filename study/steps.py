@@ -13,8 +13,6 @@ step, so a result cannot depend on what its key does not hold.
 from __future__ import annotations
 
 import inspect
-import json
-import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -148,13 +146,12 @@ class Step:
         return [(need.step, tuple(a)) for need in self.needs for a in need.args(s, *args)]
 
     def has(self, s: Study, *args: Any) -> bool:
-        """Whether the result is there."""
+        """Whether the result is there, whole or damaged; reading it finds out which."""
         return s.store.has(self.kind, self.key(s, *args))
 
     def files(self, s: Study, *args: Any) -> dict[str, str]:
-        """Name and hash of every file of a result that is there."""
-        record = s.store.root / self.kind / self.key(s, *args) / store.PROVENANCE
-        return {name: content for name, (_, content) in json.loads(record.read_text())["files"].items()}
+        """Name and hash of every file of a result; StoreError if it is missing or damaged."""
+        return store.check(s.store.root / self.kind / self.key(s, *args))
 
     def _load(self, s: Study, args: Args) -> Any:
         """The result from the store, where it is put if it is missing."""
@@ -247,9 +244,7 @@ class Study:
 
     def __init__(self, settings: Settings, root: str | Path | None = None):
         self.settings = settings
-        self.store = store.Store(
-            root or os.environ.get("ANALYSIS_STORE") or provenance.ROOT / "_build" / "store"
-        )
+        self.store = store.Store(root)
         self.keys: dict[tuple, str] = {}
         self._contents: dict[str, str] = {}
 

@@ -76,12 +76,24 @@ def test_a_failing_cell_is_shown_and_what_was_finished_is_kept(project):
     assert "book/second.md: a cell failed with KeyError" in done.stderr
     assert "total = 41" in done.stderr
     assert "no such face" in done.stderr
+    assert len(done.stderr.splitlines()) <= 10 and "Traceback" not in done.stderr
+    log = project.root / "_build" / "smoke" / "error.log"
+    assert str(log) in done.stderr and "----> 2 raise KeyError('no such face')" in log.read_text()
     notebooks = project.root / "_build" / "smoke" / "notebooks"
     found = {path.name for path in notebooks.iterdir()} - {"index.ipynb"}  # which may have run beside them
     assert found == {"first.ipynb", "second.failed.ipynb"}
     assert not (project.root / "_build" / "smoke" / "html").exists()
     states = project.run("status", "--profile", "smoke").stdout
     assert [line.split()[1] for line in states.splitlines()[1:]][1:] == ["current", "failed"]
+
+
+def test_a_section_whose_process_is_killed_is_told_as_such(project):
+    cell = "# First\n\n```{code-cell} ipython3\nimport os\nos.kill(os.getpid(), 9)\n```\n"
+    project.section("first", cell)
+    done = project.run("book", "--profile", "smoke")
+    assert done.returncode == 1
+    assert "error: book/first.md: its process was killed, most often for want of memory" in done.stderr
+    assert len(done.stderr.splitlines()) <= 10 and "Traceback" not in done.stderr
 
 
 def test_a_second_build_waits_and_takes_over_from_one_that_is_killed(project):

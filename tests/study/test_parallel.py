@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from study import parallel
@@ -35,6 +37,56 @@ def test_the_error_of_a_step_arrives(tmp_path, workers):
         parallel.each(fail, [(tmp_path, "a"), (tmp_path, "a")], [1, 1], "failing", workers, 1)
     parallel.each(touch, [(tmp_path, "b"), (tmp_path, "c")], [1, 1], "and on", workers, 1)
     assert (tmp_path / "b").exists()
+
+
+def die(folder, name):
+    """End as a process that the system kills, as often as there are lives left."""
+    if lives := sorted(folder.glob("life*")):
+        lives[0].unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    touch(folder, name)
+
+
+def test_what_a_killed_worker_left_undone_is_done_again(tmp_path, capsys):
+    (tmp_path / "life").touch()
+    parallel.each(die, [(tmp_path, str(k)) for k in range(4)], [1] * 4, "dying", 2, 1)
+    assert {path.name for path in tmp_path.iterdir()} == set("0123")
+    assert capsys.readouterr().err.count("dying: a worker process was killed; its work is done again\n") == 1
+
+
+def test_workers_that_are_always_killed_are_an_error_that_names_the_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "TRIES", 2)
+    for k in range(9):
+        (tmp_path / f"life{k}").touch()
+    with pytest.raises(parallel.WorkerDied, match="dying: worker processes were killed 2 times"):
+        parallel.each(die, [(tmp_path, "a"), (tmp_path, "b")], [1, 1], "dying", 2, 1)
+
+
+def test_an_interruption_waits_for_no_worker(tmp_path):
+    def press_ctrl_c():
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.05)
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    pressed = []
+    threading.Thread(target=press_ctrl_c, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        parallel.each(linger, [(tmp_path, "a"), (tmp_path, "b")], [1, 1], "lingering", 2, 1)
+    pids = [int(path.read_text()) for path in tmp_path.iterdir()]
+    while any(map(psutil.pid_exists, pids)) and time.monotonic() - pressed[0] < 5:
+        time.sleep(0.05)
+    assert time.monotonic() - pressed[0] < 5
+
+
+def is_deaf(folder, name):
+    assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signal masks")
+def test_ctrl_c_does_not_reach_workers_not_even_while_they_start():
+    parallel.each(is_deaf, [(None, "a"), (None, "b")], [1, 1], "deaf", 2, 1)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def boast(folder, name):

@@ -1,7 +1,11 @@
 """Parameters: what a user may set, and what they are told when it is wrong."""
 
+import os
+
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from study import parameters as params
 from study.parameters import ParameterError
@@ -58,6 +62,62 @@ def test_two_bad_values_are_both_named():
 def test_unknown_profile_lists_those_there_are():
     with pytest.raises(ParameterError, match=r"profile='nope'.*demo.*smoke"):
         params.load("nope")
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    """Write profiles of one's own."""
+    monkeypatch.setattr(params, "PROFILES", tmp_path)
+
+    def write(text, name="mine"):
+        (tmp_path / f"{name}.yml").write_text(text)
+        return name
+
+    write("seeds: 2\npretraining_runs: 1\n", "demo")
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seeds: [1,\n", r"mine\.yml: malformed YAML: line 2: "),
+        ("seeds: 2020-13-45", r"mine\.yml: malformed YAML: month must be"),
+        (
+            "seeds: !!python/name:os.system",
+            r"mine\.yml: malformed YAML: line 1: could not determine a constructor",
+        ),
+        ("- seeds", r"mine\.yml: a profile is lines of `name: value`, and this is list"),
+        ("inherit: mine", r"profiles inherit in a circle: mine from mine"),
+        ("inherit: [demo]", r"profile=\['demo'\]: no such profile"),
+        ("1: 2", r"1=2: unknown parameter"),
+    ],
+)
+def test_a_profile_that_cannot_be_read_is_named(profile, text, said):
+    with pytest.raises(ParameterError, match=said):
+        params.load(profile(text))
+
+
+PIECES = [*"[]{}:-,!&*#|>'\"%@`\n\t ", "a: ", "seeds: ", "\n- ", "1", "é", "\0"]
+
+
+@settings(
+    max_examples=int(os.environ.get("FUZZ", "100")),
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.lists(st.sampled_from(PIECES)).map("".join) | st.text())
+def test_any_text_is_a_profile_or_one_error(profile, text):
+    try:
+        params.load(profile(text))
+    except ParameterError as error:
+        assert str(error)
+
+
+def test_a_value_that_is_no_yaml_names_the_parameter():
+    with pytest.raises(ParameterError, match=r"seeds=\[1: malformed YAML"):
+        params.parse_assignments(["seeds=[1"])
 
 
 def test_none_means_as_in_the_profile():

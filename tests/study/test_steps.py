@@ -179,8 +179,12 @@ def test_a_damaged_result_is_named(toy):
     base(toy, 1)
     file = next(toy.store.root.glob("*base/*/result.json"))
     file.write_text("{")
-    with pytest.raises(StoreError, match="missing or damaged; delete the folder"):
-        base(toy, 1)
+    for use in (base, base.files):
+        with pytest.raises(StoreError, match="missing or damaged; delete the folder"):
+            use(toy, 1)
+    with pytest.raises(StoreError, match="missing or damaged"):
+        base.files(toy, 2)
+    assert base.has(toy, 1) and not base.has(toy, 2)
 
 
 @pytest.fixture

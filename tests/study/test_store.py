@@ -1,5 +1,6 @@
 """The store: whole or not at all, checked, shared by builds."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -51,6 +52,30 @@ def test_missing_and_truncated_files_are_named(tmp_path):
     chunk.unlink()
     with pytest.raises(StoreError, match="missing or damaged"):
         put(tmp_path)
+
+
+def test_what_a_killed_build_left_is_removed(tmp_path):
+    left = tmp_path / "kind" / ".key.tmp" / "result.zarr"
+    left.mkdir(parents=True)
+    (left / "half").write_text("")
+    xr.testing.assert_equal(store.load(put(tmp_path)).load(), dataset())
+    assert not left.parent.exists()
+
+
+@pytest.mark.parametrize("write", ["FileLock", "save", "_blake2", "_sealed"])
+def test_a_full_disk_is_named_and_when_it_is_free_again_the_result_is_made(tmp_path, monkeypatch, write):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, write, full)
+        with pytest.raises(
+            StoreError,
+            match=r"kind/key cannot be made: .*No space left.*; make room on the disk and run again",
+        ):
+            put(tmp_path)
+    assert not Store(tmp_path).has("kind", "key")
+    xr.testing.assert_equal(store.load(put(tmp_path)).load(), dataset())
 
 
 def _slow(root, started):
