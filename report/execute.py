@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -18,6 +19,9 @@ import psutil
 from papermill.exceptions import PapermillExecutionError
 
 from report.sections import ROOT, Section
+
+# Papermill warns of parameters that stand in no cell of their own; they are checked before, and applied.
+logging.getLogger("papermill").setLevel(logging.ERROR)
 
 
 class SectionFailed(RuntimeError):
