@@ -72,7 +72,7 @@ def table(rows: pd.DataFrame, label: str, digits: int = 3, titled: bool = False)
     The one way to show rows with words of the user's in them: all of it is text. (pandas' `.style` would make it HTML.)
     """
     with pd.option_context("display.max_colwidth", None):
-        text = rows.to_html(
+        text = rows.rename_axis(columns=None).to_html(
             index=False,
             border=0,
             classes="claim-ledger rows",

@@ -165,7 +165,8 @@ class _StandIn(nn.Module):
 
     def __init__(self, output: torch.Tensor) -> None:
         super().__init__()
-        self.taken, self.output = None, output
+        self.taken: Any = None
+        self.output = output
 
     def forward(self, x: Any) -> torch.Tensor:
         self.taken = x

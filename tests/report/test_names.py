@@ -43,7 +43,7 @@ def soup(text):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tables_hold_text(name):
-    rows = pd.DataFrame({name: [name, 0.5], "long": ["x" * 80, None]})
+    rows = pd.DataFrame({name: [name, 0.5], "long": ["x" * 80, None]}).rename_axis(columns="named")
     table = soup(prose.table(rows, name, titled=True).data)
     assert {tag.name for tag in table.find_all(True)} == {
         "p",
