@@ -21,6 +21,9 @@ from papermill.exceptions import PapermillExecutionError
 
 from report.sections import ROOT, Section
 
+# Papermill warns of parameters that stand in no cell of their own; they are checked before, and applied.
+logging.getLogger("papermill").setLevel(logging.ERROR)
+
 
 class SectionFailed(RuntimeError):
     """A cell raised; the message holds its source, a note of it the traceback."""

@@ -1,5 +1,7 @@
 """Numbers in running text, and claims as a reader sees them."""
 
+import html
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +30,11 @@ def estimate(value: float, low: float, high: float) -> str:
 def p_value(p: float) -> str:
     """A p-value as papers print it."""
     return "n/a" if p != p else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def plain(text: Any) -> str:
+    """Text as it is in Markdown, whatever characters it has: for names of the user's in captions."""
+    return re.sub(r"[^\w\s.,;/%-]|_", lambda found: f"&#{ord(found[0])};", " ".join(str(text).split()))
 
 
 def tell(name: str, text: Any) -> None:
@@ -59,10 +66,24 @@ def parts(record: Mapping[str, Any]) -> HTML:
     return HTML(_claims().parts(record))
 
 
-def table(rows: pd.DataFrame, label: str) -> HTML:
-    """A table, called `label` to those who hear it, that scrolls sideways where the page is narrow."""
-    text = rows.to_html(index=False, border=0, classes="claim-ledger")
-    return HTML(f"<div class='claim-scroll' tabindex='0' role='region' aria-label='{label}'>{text}</div>")
+def table(rows: pd.DataFrame, label: str, digits: int = 3, titled: bool = False) -> HTML:
+    """A table, called `label` to those who hear it, or all (`titled`), that scrolls sideways where the page is narrow.
+
+    The one way to show rows with words of the user's in them: all of it is text. (pandas' `.style` would make it HTML.)
+    """
+    with pd.option_context("display.max_colwidth", None):
+        text = rows.rename_axis(columns=None).to_html(
+            index=False,
+            border=0,
+            classes="claim-ledger rows",
+            na_rep="n/a",
+            float_format=lambda x: number(x, digits),
+        )
+    label = html.escape(label)
+    title = f"<p>{label}</p>" if titled else ""
+    return HTML(
+        f"{title}<div class='claim-scroll' tabindex='0' role='region' aria-label='{label}'>{text}</div>"
+    )
 
 
 def _claims() -> Any:

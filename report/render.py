@@ -20,6 +20,7 @@ from report import templates
 from report.figures.show import MIME
 from report.records import Record
 from report.sections import BOOK, ROOT, Section
+from study.settings import is_built_in
 
 _JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 
@@ -156,7 +157,18 @@ def ending(section: Section, record: Record) -> str:
     """Markdown for the end of a page: how to make it again, and what that takes."""
     changes = (shlex.quote(f"{name}={json.dumps(value)}") for name, value in record["overrides"].items())
     changed = "".join(f" -p {change}" for change in changes)
-    return templates.fill("ending.md", name=section.name, r=record, changes=changed, duration=duration)
+    profile, used = shlex.quote(record["profile"]), record["parameters"]
+    folders = [name for name in (used["faces"], *used["pretrainings"].values()) if not is_built_in(name)]
+    images = "photographs" if folders else "procedural faces and objects, made by the code"
+    return templates.fill(
+        "ending.md",
+        name=section.name,
+        profile=profile,
+        images=images,
+        r=record,
+        changes=changed,
+        duration=duration,
+    )
 
 
 def status_page(sections: Sequence[Section], records: Mapping[str, Record]) -> str:

@@ -69,7 +69,8 @@ class FigureRenderer:
         make = {"chart": _chart, "images": _image_table, "explorer": _explorer}[content["kind"]]
         body, legend = make(renderer, content)
         document, holder = renderer.renderer, nodes.Element()
-        options = {"name": content["name"], "caption": content["caption"]}
+        caption = " ".join(content["caption"].split()).replace("<", "&lt;")  # one paragraph, no HTML
+        options = {"name": content["name"], "caption": caption}
         with document.current_node_context(holder), create_figure_context(document, options, data.line):
             document.current_node.extend(body)
         holder.children[-1] += nodes.legend("", *legend)

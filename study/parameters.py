@@ -9,10 +9,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
+import torch
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
@@ -44,6 +47,9 @@ from study.settings import ParameterError, Settings, is_built_in
 PROFILES = ROOT / "profiles"
 DEFAULT_PROFILE = "demo"
 COMPUTE = {"profile", "data", "device", "workers"}  # where and how fast, never what
+NOTHING = "none"  # in place of None, which in a notebook means "as in the profile"
+MOST_TOLD = 8  # bad parameters that one error tells of
+LONGEST = 80  # characters of a value in an error
 
 
 class Compute(Settings):
@@ -141,6 +147,15 @@ class Parameters(
             raise ValueError("gender_table: needed for the gender task on photographs")
         return self
 
+    @model_validator(mode="after")
+    def _labels_can_be_read(self) -> Parameters:
+        for label in self.pretrainings:
+            if not label.strip() or not label.isprintable() or len(label) > LONGEST:
+                raise ValueError(
+                    f"pretrainings: label {_short(label)}: give one of 1 to {LONGEST} printable characters"
+                )
+        return self
+
     def computed(self) -> dict[str, Any]:
         """Every parameter that decides what is computed, not where or how fast."""
         return self.model_dump(exclude=COMPUTE)
@@ -162,33 +177,49 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yml"))
 
 
-def _read_profile(name: str, heirs: tuple[str, ...] = ()) -> dict[str, Any]:
-    if name not in profiles():
-        raise ParameterError(f"profile={name!r}: no such profile; there are {', '.join(profiles())}")
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error; of two values, one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            problem = f"{twice[0]!r} stands there twice"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(text: str, what: str) -> Any:
+    """The value of a text. ParameterError, which says `what` it is, where it is no YAML."""
+    try:
+        return yaml.load(text, _EachKeyOnce)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError for dates that do not exist
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark and "\n" in text else ""
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ParameterError(f"{what}: no valid YAML{where}: {_short(problem, str)}") from None
+
+
+def _read_profile(name: Any, heirs: tuple[str, ...] = ()) -> dict[str, Any]:
+    by = f", from which {heirs[-1]!r} inherits" if heirs else ""
     if name in heirs:
+        raise ParameterError(f"profile={name!r}: inherits from itself ({' -> '.join([*heirs, name])})")
+    if name not in profiles():
         raise ParameterError(
-            f"profiles inherit in a circle: {' from '.join([*heirs, name])}; take one `inherit` out"
+            f"profile={_short(name)}{by}: no such profile; there are {', '.join(profiles())}"
         )
     path = PROFILES / f"{name}.yml"
-    values = _yaml(path.read_text(errors="replace"), str(path)) or {}
-    if not isinstance(values, dict):
-        raise ParameterError(
-            f"{path}: a profile is lines of `name: value`, and this is {type(values).__name__}"
-        )
-    parent = values.pop("inherit", None)
-    return (_read_profile(parent, (*heirs, name)) if parent else {}) | {
-        str(key): value for key, value in values.items()
-    }
-
-
-def _yaml(text: str, name: str) -> Any:
-    """The value of YAML text; ParameterError that names the file or the parameter if it is malformed."""
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ParameterError(f"{name}: malformed YAML: {where}{problem or error}") from None
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"profile={name!r}: {path.name} cannot be read ({error})") from None
+    values = _read_yaml(text, f"profile={name!r}")
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise ParameterError(f"profile={name!r}: write one `name: value` a line; it holds {_short(values)}")
+    if "profile" in values:
+        raise ParameterError(f"profile={name!r} sets `profile`; to start from another one: `inherit: NAME`")
+    parent = values.pop("inherit", None)
+    return (_read_profile(parent, (*heirs, name)) if parent is not None else {}) | values
 
 
 def load(profile: str = DEFAULT_PROFILE, data: str | Path | None = None, **overrides: Any) -> Parameters:
@@ -196,32 +227,63 @@ def load(profile: str = DEFAULT_PROFILE, data: str | Path | None = None, **overr
 
     Args:
         profile: a file name in `profiles/`, without the ending.
-        data: the user's data folder; stored as an absolute path.
-        overrides: values of single parameters; None means "as in the profile".
+        data: the user's data folder, which must exist; stored as an absolute path.
+        overrides: values of single parameters; None means "as in the profile", and NOTHING means None, where None is
+            allowed.
 
     Raises:
         ParameterError: one message that names every bad parameter, its value and what is allowed.
     """
     values = _read_profile(profile)
-    values |= {name: value for name, value in overrides.items() if value is not None}
+    for name, value in overrides.items():
+        if value is not None:
+            fields = Parameters.model_fields
+            may_be_none = name in fields and type(None) in get_args(fields[name].annotation)
+            values[name] = None if value == NOTHING and may_be_none else value
     values["profile"] = profile
     data = data if data is not None else values.get("data")
     if data is not None:
-        values["data"] = str(Path(data).expanduser().resolve())
+        values["data"] = _folder(data)
     try:
-        return Parameters(**values)
+        parameters = Parameters.model_validate(values)
     except ValidationError as error:
-        raise ParameterError("\n".join(_explain(e) for e in error.errors())) from None
+        lines = list(dict.fromkeys(_explain(e) for e in error.errors()))
+        more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD else []
+        raise ParameterError("\n".join([*lines[:MOST_TOLD], *more])) from None
+    if parameters.device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device='cuda': PyTorch finds no GPU on this machine; set device=cpu")
+    return parameters
+
+
+def _folder(data: Any) -> str:
+    try:
+        folder = Path(data).expanduser().resolve()
+        there = folder.is_dir()
+    except (TypeError, ValueError, OSError, RuntimeError):  # a number, a NUL, a name too long, no such user
+        there = False
+    if not there:
+        raise ParameterError(f"data={_short(data)}: no such folder; give DATA=path or --data path")
+    return str(folder)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`name=value` strings, values read as YAML, as a dict."""
-    values = {}
+    """`name=value` strings, values read as YAML, as a dict; null becomes NOTHING (see `load`)."""
+    values: dict[str, Any] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ParameterError(f"{text!r}: write a parameter as name=value")
-        values[name.strip()] = _yaml(value, text)
+        name = name.strip()
+        if not equals or not name:
+            raise ParameterError(f"{_short(text)}: write a parameter as name=value")
+        if name in ("profile", "data"):
+            raise ParameterError(
+                f"{name}={_short(value, str)}: no parameter of a section; give it as --{name}"
+            )
+        if name in values:
+            raise ParameterError(
+                f"{name}: given twice, as {_short(values[name])} and as {_short(value, str)}"
+            )
+        read = _read_yaml(value, f"{name}={_short(value, str)}")
+        values[name] = NOTHING if read is None else read
     return values
 
 
@@ -248,21 +310,61 @@ def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
 def describe(name: str) -> str:
     """One line on a parameter: what it means and what it may be."""
     field = Parameters.model_fields[name]
-    limits = ", ".join(str(m) for m in field.metadata if not callable(m))
-    kind = str(field.annotation).replace("typing.", "")
-    return f"{name} ({kind}{', ' + limits if limits else ''}): {field.description}"
+    return f"{name}: {_kind(field.annotation, field.metadata)}; {field.description}"
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "of at least"}
+
+
+_PLAINLY = {"a valid tuple": "a list", "a valid dictionary": "a mapping", "a valid string": "text"}
+_PLAINLY |= {"Tuple should": "should", "Dictionary should": "should", " after validation": ""}
+
+
+def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """A type and its limits in words."""
+    inner = get_args(annotation)
+    match get_origin(annotation):
+        case typing.Annotated:
+            return _kind(inner[0], [m for given in inner[1:] for m in getattr(given, "metadata", [given])])
+        case typing.Literal:
+            words = " or ".join(map(repr, inner))
+        case typing.Union | types.UnionType:
+            words = " or ".join(map(_kind, inner))
+        case origin if origin is tuple:
+            words = f"a list (each {_kind(inner[0])})"
+        case origin if origin is dict:
+            words = f"a mapping ({_kind(inner[0])}: {_kind(inner[1])})"
+        case _:
+            words = _WORDS.get(annotation, str(annotation))
+    limits = [
+        f"{words_of} {getattr(m, limit)}"
+        for m in metadata
+        for limit, words_of in _LIMITS.items()
+        if hasattr(m, limit)
+    ]
+    return ", ".join([words, *limits])
+
+
+def _short(value: Any, write: Callable[[Any], str] = repr) -> str:
+    """A value as it is quoted in an error."""
+    text = " ".join(write(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _explain(error: Mapping[str, Any]) -> str:
-    where = [str(part) for part in error["loc"]]
+    where = [_short(part, str) for part in error["loc"]]
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    message = (
+        message.replace("valid tuple", "list")
+        .replace("valid dictionary", "mapping")
+        .replace("valid string", "text")
+    )
     if not where:
-        return str(error["msg"]).removeprefix("Value error, ")
+        return message
     name = where[0]
-    if error["type"] == "extra_forbidden":
+    if name not in Parameters.model_fields:
         close = difflib.get_close_matches(name, Parameters.model_fields, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return (
-            f"{name}={error['input']!r}: unknown parameter{hint} Known: {', '.join(Parameters.model_fields)}"
-        )
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{'.'.join(where)}={error['input']!r}: {message}. Allowed: {describe(name)}"
+        hint = f"; did you mean {close[0]!r}?" if close else "; the page “Reproduce” lists all"
+        return f"{name}={_short(error['input'])}: unknown parameter{hint}"
+    return f"{'.'.join(where)}={_short(error['input'])}: {message}. {describe(name)}"

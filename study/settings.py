@@ -31,7 +31,7 @@ class Settings(BaseModel):
     Classes that inherit from this one do not count as code: what they set is in the key of every result that reads it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def source(default: Any, **options: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from analysis.lrp.composites import Composite
 from analysis.lrp.composites import composite as composite_named
 from analysis.lrp.linear import shapes
-from analysis.lrp.network import Layer, read, ruled
+from analysis.lrp.network import Layer, read, ruled, state
 from analysis.lrp.rules import Bound
 from analysis.lrp.steps import Down, Keep, Step, steps_of
 
@@ -55,10 +55,11 @@ class Explanation:
 
 
 class LRP:
-    """Layer-wise relevance propagation through a sequential ReLU network, as it is in evaluation mode.
+    """Layer-wise relevance propagation through a sequential ReLU network: what it explains is the function that runs.
 
     model: an nn.Sequential (nested ones too) or a model with torchvision's VGG layout, `features`, `avgpool`,
-        `classifier`, in float32 or float64. It is read, never changed; prepare anew after changing its weights.
+        `classifier`, in float32 or float64 and in evaluation mode. It is read, never changed, and read again when it
+        has changed since. On the first images the outputs of the explained layers are compared with the model's own.
     composite: name of a composite ("epsilon", "epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1",
         "epsilon_alpha2_beta1_flat", "epsilon_gamma_box") or a `Composite`.
     heads: networks that each continue `model`, then their common trunk; they share its passes.
@@ -68,8 +69,8 @@ class LRP:
         because it sums blocks of 16 channels; in channels_last, the default, it is faster. `make bench` has both.
     layers: names of layers whose output's relevance to keep; of the trunk only, where there are heads.
 
-    ValueError for networks that LRP cannot go through, weights that are not finite, unknown names, and `mixed` with
-    `accurate`.
+    ValueError for networks that LRP cannot go through or that compute something else than their layers in a row
+    (hooks, parametrisations, training mode), weights that are not finite, unknown names, and `mixed` with `accurate`.
     """
 
     def __init__(
@@ -89,29 +90,33 @@ class LRP:
         if heads is not None and not heads:
             raise ValueError("heads is empty; give at least one head, or None for a network without.")
         self.layout = torch.contiguous_format if accurate else torch.channels_last
-        self.has_heads = heads is not None
-        self.layers = read(model, mixed, self.layout)
-        self.head_layers = [[]] if heads is None else [read(head, mixed, self.layout) for head in heads]
-        self.dtype, self.device = _one_kind([self.layers, *self.head_layers], mixed)
-        self.down_dtype = torch.bfloat16 if mixed else self.dtype
+        self.has_heads, self.mixed, self.kept = heads is not None, mixed, layers
+        self.networks = [model, *(heads or ())]
+        self.table = composite_named(composite, low, high)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Reads the networks as they are now."""
+        self.state, self.checked = [state(network) for network in self.networks], False
+        self.layers, *heads = (read(network, self.mixed, self.layout) for network in self.networks)
+        self.head_layers = heads or [[]]
+        self.dtype, self.device = _one_kind([self.layers, *heads], self.mixed)
+        self.down_dtype = torch.bfloat16 if self.mixed else self.dtype
         names = {layer.name for layer in self.layers}
-        if unknown := [name for name in layers if name not in names]:
+        if unknown := [name for name in self.kept if name not in names]:
             raise ValueError(
                 f"The network has no layer {unknown[0]!r} to keep; it has {', '.join(sorted(names))}."
             )
-        table = composite_named(composite, low, high)
         cut = len(self.layers)
-        networks = [ruled(self.layers + top, table) for top in self.head_layers]
+        networks = [ruled(self.layers + top, self.table) for top in self.head_layers]
         self.heads = [steps_of(network[cut:], takes_relevance=False) for network in networks]
         takes = {bool(head) and head[0].returns_relevance for head in self.heads}
         if len(takes) > 1 or len({tuple(layer.rule for layer in network[:cut]) for network in networks}) > 1:
             raise ValueError(
-                f"Composite {table.name!r} gives the trunk different rules under different heads."
+                f"Composite {self.table.name!r} gives the trunk different rules under different heads."
             )
-        self.trunk = steps_of(networks[0][:cut], takes.pop(), keep=layers)
+        self.trunk = steps_of(networks[0][:cut], takes.pop(), keep=self.kept)
         self.sizes: dict[torch.Size, list[list[torch.Size]]] = {}
-        # Sequential models are what their layers say; of others the layout is a guess to be checked once.
-        self.unchecked = model if heads is None and not isinstance(model, nn.Sequential) else None
 
     def explain(self, images: Tensor, targets, *, mean: bool = False) -> Explanation:
         """Maps of `images (N, C, H, W)` and their balance; beside the results, memory does not grow with N.
@@ -121,15 +126,17 @@ class LRP:
             `(N, T, K)`; with heads a sequence of such, one per head.
         mean: with heads, the mean over heads for one pass down the trunk.
 
-        ValueError for images or targets of wrong shape, dtype or range.
+        ValueError for images or targets of wrong shape, dtype or range, for images that make activations overflow,
+        and for a network that gives other outputs than its layers in a row.
         """
+        if [state(network) for network in self.networks] != self.state:
+            self._prepare()
         micro, deep = self._portions(images)
         starts, several = self._starts(images, targets)
         if mean and not self.has_heads:
             raise ValueError("mean=True is a mean over heads, and this network was given none; leave it out.")
         size = micro * MICRO_BATCHES
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            self._check_layout(images[:1])
             parts = [
                 self._batch(images[i : i + size], [s[:, i : i + size] for s in starts], micro, deep, mean)
                 for i in range(0, len(images), size)
@@ -145,7 +152,13 @@ class LRP:
         relevance, start = joined(maps), joined(start)
         lost, kept = ({name: joined([p[name] for p in parts]) for name in parts[0]} for parts in (lost, kept))
         logits = tuple(map(torch.cat, zip(*outputs, strict=True)))
+        if not self.checked:
+            self._check_outputs(images[:1], logits)
         pixels = relevance.sum((-3, -2, -1))
+        if not pixels.isfinite().all():
+            raise ValueError(
+                f"Relevance of these images overflows {self.down_dtype}; bring weights to a usual scale."
+            )
         biases = sum(lost.values(), torch.zeros_like(start))
         return Explanation(
             relevance=relevance,
@@ -207,6 +220,14 @@ class LRP:
         deep = (number for number, step in enumerate(self.trunk) if step.name in fitting)
         return micro, next(deep, len(self.trunk))
 
+    def _overflowing(self, x: Tensor, head: list[Step]) -> str:
+        """Where the activations of this image cease to be finite."""
+        for step in (*self.trunk, *head):
+            x, _ = step.up(x)
+            if not x.isfinite().all():
+                return f"at {step.layer.title}"
+        return "at the end"
+
     def _shapes(self, images: Tensor) -> list[list[torch.Size]]:
         """Every layer's output shape, for the network under each head."""
         size = images.shape[1:]
@@ -220,17 +241,24 @@ class LRP:
                 )
         return self.sizes[size]
 
-    def _check_layout(self, image: Tensor) -> None:
-        """ValueError if the model computes something else than its features, avgpool and classifier in a row."""
-        model, self.unchecked = self.unchecked, None
-        if model is None or any(module.training for module in model.modules()):
-            return
-        expected, (outputs, _) = model(image), _up(self.trunk, image)
-        if expected.shape != outputs.shape or not torch.allclose(expected, outputs, rtol=1e-2, atol=1e-3):
-            raise ValueError(
-                f"{type(model).__name__} has features, avgpool and classifier, but its forward pass does more "
-                "than chain them; give an nn.Sequential of its layers."
-            )
+    def _check_outputs(self, image: Tensor, logits: Sequence[Tensor]) -> None:
+        """ValueError if the networks themselves give other outputs for the first image than the steps did."""
+        model, *heads = self.networks
+        try:
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+                features = model(image.clone())  # a ReLU in place would write into the caller's images
+                theirs = [head(features.clone()) for head in heads] or [features]
+        except Exception as error:
+            raise ValueError(f"{type(model).__name__} cannot run on these images: {error}") from error
+        tolerance = 1e-6 if self.dtype == torch.float64 else 1e-2  # of which TF32 needs most
+        for network, outputs, found in zip(heads or [model], theirs, logits, strict=True):
+            apart = (outputs - found[:1]).abs().max() if outputs.shape == found[:1].shape else torch.inf
+            if not apart <= tolerance * (found.abs().max() + 1e-4):
+                raise ValueError(
+                    f"{type(network).__name__} gives other outputs than its layers in a row; LRP would explain another "
+                    "function than the one that runs. Give an nn.Sequential of plain layers."
+                )
+        self.checked = True
 
     def _starts(self, images: Tensor, targets) -> tuple[list[Tensor], bool]:
         """Weights over outputs `(T, N, K)` per head, and whether targets have a T of their own."""
@@ -256,7 +284,11 @@ class LRP:
         for number, (head, start) in enumerate(zip(self.heads, starts, strict=True)):
             outputs, downs = _up(head, features)
             if not outputs.isfinite().all():
-                raise ValueError("The network's outputs are not finite for these images; check their scale.")
+                raise ValueError(
+                    f"The network's outputs are not finite for these images: activations overflow {self.dtype} "
+                    f"{self._overflowing(images[~outputs.isfinite().all(1)][:1], head)}; check the scale of images and "
+                    "weights."
+                )
             message, notes = _down(head, downs, start.to(self.down_dtype, copy=True), self.layout)
             logits.append(outputs)
             messages.append(message)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as global_hooks
+from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from analysis.lrp.composites import RULED, Composite
@@ -25,6 +28,8 @@ KINDS: dict[type[nn.Module], str] = {
 _VGG_PARTS = ("features", "avgpool", "classifier")
 _IDENTITIES = (nn.Dropout, nn.Dropout2d, nn.Identity)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_PLAIN = (bool, int, float, str, tuple)
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,17 @@ class Layer:
 
 
 def read(model: nn.Module, mixed: bool, layout: torch.memory_format) -> list[Layer]:
-    """The model's layers in evaluation mode: dropout left out, batch normalisation merged, no rules yet.
+    """The model's layers: dropout left out, batch normalisation merged, no rules yet.
 
     Takes an nn.Sequential (nested ones are flattened) or a model with torchvision's VGG layout, `features`,
     `avgpool`, `classifier`, which flattens before the classifier. ValueError naming the module and its place
-    for anything else, and for weights that are not finite.
+    for anything else, for what makes a module compute something else than its kind does (a forward pass of its
+    own, hooks, parametrisations, training mode), and for weights that are not finite.
     """
+    if any(getattr(global_hooks, f"_global{hooks}") for hooks in _HOOKS):
+        raise ValueError(
+            "Forward hooks for all modules are registered, which may change outputs; remove them."
+        )
     layers: list[Layer] = []
     for name, module in _modules(model):
         if type(module) in KINDS:
@@ -76,28 +86,114 @@ def read(model: nn.Module, mixed: bool, layout: torch.memory_format) -> list[Lay
                 f"LRP cannot go through {type(module).__name__} at {name!r}; "
                 f"it takes sequential networks of {known}."
             )
+        if module.training and (type(module) in _BATCH_NORMS or getattr(module, "p", 0) > 0):
+            raise ValueError(
+                f"{type(module).__name__} at {name!r} is in training mode, where outputs hang on chance or on "
+                "the batch; call model.eval()."
+            )
     if all(layer.weight is None for layer in layers):
         raise ValueError(f"{type(model).__name__} has no Conv2d or Linear layer to explain.")
     for layer in layers:
         for what, values in (("weight", layer.weight), ("bias", layer.bias)):
             # A sum is not finite if any of its terms is not: one read, no temporary the size of the weights.
-            if values is not None and not values.sum(dtype=torch.float64).isfinite():
-                raise ValueError(f"The {what} of {layer.title} is not finite.")
+            # In float64, which is slow, only where it is not: large weights may overflow it.
+            if values is None or values.sum().isfinite() or values.sum(dtype=torch.float64).isfinite():
+                continue
+            raise ValueError(f"The {what} of {layer.title} is not finite.")
     return layers
 
 
+def state(model: nn.Module) -> list[Any]:
+    """What a network computes depends on this, as far as it can be seen: another state, perhaps another function."""
+    seen: list[Any] = [len(getattr(global_hooks, f"_global{hooks}")) for hooks in _HOOKS]
+    for module in model.modules():
+        own = vars(module)
+        plain = str([value for value in own.values() if isinstance(value, _PLAIN)])  # stride, training, ...
+        seen.append((module, type(module), plain, "forward" in own))
+        seen.append(([len(own[hooks]) for hooks in _HOOKS], list(own["_modules"].values())))
+        for values in (*own["_parameters"].values(), *own["_buffers"].values()):
+            if values is not None:
+                # Writing through `.data` leaves the version as it is, but hardly the sum.
+                version = None if values.is_inference() else values._version
+                seen.append((id(values), values.data_ptr(), version, values.detach().sum().item()))
+    return seen
+
+
 def _modules(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    name = path.removesuffix(".") or "the top"
+    if isinstance(model, nn.Module):
+        _check_runs_as_written(name, model)
     if isinstance(model, nn.Sequential):
+        if type(model).forward is not nn.Sequential.forward:
+            raise ValueError(
+                f"{type(model).__name__} at {name!r} has a forward pass of its own, which may do more than run its "
+                "layers in a row; give an nn.Sequential of its layers."
+            )
         # Not named_children(), which lists a module that is used twice only once.
-        for name, child in model._modules.items():
-            yield from _modules(child, f"{path}{name}.")
+        for child_name, child in model._modules.items():
+            yield from _modules(child, f"{path}{child_name}.")
     elif not path and all(isinstance(getattr(model, part, None), nn.Module) for part in _VGG_PARTS):
+        _check_layout(model)
         yield from _modules(model.features, "features.")
         yield from _modules(model.avgpool, "avgpool.")
         yield "flatten", nn.Flatten()
         yield from _modules(model.classifier, "classifier.")
     else:
-        yield path.removesuffix(".") or "the top", model
+        yield name, model
+
+
+def _check_runs_as_written(name: str, module: nn.Module) -> None:
+    """ValueError if calling the module does, or may do, something else than the forward pass of its class."""
+    title, own = f"{type(module).__name__} at {name!r}", vars(module)
+    if "forward" in own or type(module).__call__ is not nn.Module.__call__:
+        raise ValueError(f"The forward pass of {title} was replaced, so it may compute anything; undo that.")
+    if parametrize.is_parametrized(module):
+        raise ValueError(
+            f"{title} is parametrised; keep what it has now, with torch.nn.utils.parametrize."
+            "remove_parametrizations(module, 'weight')."
+        )
+    if hooks := [hook for hooks in _HOOKS for hook in own[hooks].values()]:
+        kind = getattr(hooks[0], "__name__", type(hooks[0]).__name__)
+        raise ValueError(
+            f"{title} has a forward hook ({kind}), which may change what it computes; remove it (pruning: "
+            "torch.nn.utils.prune.remove, weight norm: remove_weight_norm, spectral norm: remove_spectral_norm)."
+        )
+
+
+class _StandIn(nn.Module):
+    """In place of a part of a network: remembers what went in, and gives a set output."""
+
+    def __init__(self, output: torch.Tensor) -> None:
+        super().__init__()
+        self.taken: Any = None
+        self.output = output
+
+    def forward(self, x: Any) -> torch.Tensor:
+        self.taken = x
+        return self.output
+
+
+def _check_layout(model: Any) -> None:
+    """ValueError unless the forward pass, run with stand-ins, is features, avgpool, flatten, classifier."""
+    image, maps, pooled = (torch.arange(float(24 * side)).reshape(2, 3, 2, -1) for side in (8, 4, 2))
+    features, avgpool, classifier = parts = [_StandIn(out) for out in (maps, pooled, pooled[:, 0, 0].clone())]
+    stand_in = copy.copy(model)
+    before = [values._version for values in (image, maps, pooled, classifier.output)]
+    stand_in._modules = {**model._modules, **dict(zip(_VGG_PARTS, parts, strict=True))}
+    try:
+        with torch.no_grad():
+            result = stand_in(image)
+        chained = result is classifier.output and features.taken is image and avgpool.taken is maps
+        untouched = before == [values._version for values in (image, maps, pooled, classifier.output)]
+        same = chained and untouched and torch.equal(classifier.taken, pooled.flatten(1))
+        why = "its forward pass does more than chain them"
+    except Exception as error:
+        same, why = False, f"its forward pass could not be followed ({error})"
+    if not same:
+        raise ValueError(
+            f"{type(model).__name__} has features, avgpool and classifier, but {why}; give an nn.Sequential of its "
+            "layers."
+        )
 
 
 def _check(name: str, module: nn.Module) -> None:

@@ -4,6 +4,7 @@ In all of them `facet` gives one panel per value of a column, `columns` panels s
 picked by a click; and `rule` draws a dashed line, for example at chance.
 """
 
+import json
 from typing import Any
 
 import altair as alt
@@ -281,7 +282,7 @@ def _fade(colour: str | None, full: float = 1.0) -> Any:
 
 
 def _is(colour: str, entry: str) -> str:
-    return f"datum[{colour!r}] === {entry!r}"
+    return f"datum[{json.dumps(colour)}] === {json.dumps(entry)}"
 
 
 def _only(colour: str, entry: str, full: float) -> alt.OpacityValue:

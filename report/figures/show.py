@@ -25,9 +25,9 @@ class Figure:
 
     Attributes:
         kind: chart, images or explorer. name: label for cross-references, unique in the book: `` {numref}`name` ``.
-        caption: MyST Markdown; Sphinx puts the number before it. alt: what a reader who cannot see the figure should
-            know, in a sentence or two. content: what the book's Sphinx extension renders. page: what any other viewer
-            shows, HTML.
+        caption: MyST Markdown without HTML, names of the user's as `prose.plain` gives them; Sphinx puts the number
+            before it. alt: what a reader who cannot see the figure should know, in a sentence or two. content: what
+            the book's Sphinx extension renders. page: what any other viewer shows, HTML.
 
     ValueError if name, caption or alt is missing.
     """
@@ -54,7 +54,8 @@ class Figure:
         return {name: getattr(self, name) for name in ("kind", "name", "caption", "alt")} | self.content
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        page = f"<figure>{self.page}<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+        caption = html.escape(html.unescape(self.caption))  # what `prose.plain` wrote, as text
+        page = f"<figure>{self.page}<figcaption>{caption}</figcaption></figure>"
         return {MIME: self.payload, "text/html": page, "text/plain": self.alt}
 
 

@@ -47,14 +47,14 @@ def random_network(seed: int, classes: int = 4) -> tuple[nn.Sequential, Tensor]:
             [nn.AvgPool2d(2, ceil_mode=True)],
         )
         layers += pick(activation + pooling, pooling + activation)
-        network = nn.Sequential(*layers)
+        network = nn.Sequential(*layers).eval()
         size_now = min(network(torch.zeros(1, 3, size, size)).shape[2:])
         if size_now < 9:
             break
     if pick(True, False):
         layers.append(nn.AdaptiveAvgPool2d(pick(1, 3, (2, 3), 4)))
     layers.append(nn.Flatten())
-    features = nn.Sequential(*layers)(torch.zeros(1, 3, size, size)).shape[1]
+    features = nn.Sequential(*layers).eval()(torch.zeros(1, 3, size, size)).shape[1]
     for _ in range(pick(0, 1, 2)):
         layers += [nn.Linear(features, 12, bias=pick(True, False)), nn.ReLU(), nn.Dropout()]
         features = 12

@@ -315,7 +315,7 @@ def test_impossible_rules_are_refused(make, words):
 
 
 def test_the_model_is_never_touched():
-    model = network(dtype=torch.float32).train()
+    model = network(dtype=torch.float32)
     before, attributes = copy.deepcopy(model.state_dict()), [set(vars(m)) for m in model.modules()]
     x = images(dtype=torch.float32)
     x_before = x.clone()
@@ -325,7 +325,7 @@ def test_the_model_is_never_touched():
     assert torch.equal(x, x_before)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert attributes == [set(vars(m)) for m in model.modules()]
-    assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert not model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
 
 
@@ -362,14 +362,6 @@ def test_vgg_layout():
     assert set(found.layers) == {"features.0", "avgpool", "classifier.0"}
     flat = nn.Sequential(model.features, model.avgpool, nn.Flatten(), model.classifier)
     assert torch.equal(found.relevance, relevance(flat, x, TARGETS))
-
-    class Scaled(VGG):
-        def forward(self, x):
-            return super().forward(x / 2)
-
-    model.__class__ = Scaled
-    with pytest.raises(ValueError, match="Scaled has features, avgpool and classifier, but"):
-        relevance(model, x, TARGETS)
 
 
 # Precision
@@ -510,7 +502,7 @@ def test_outputs_that_overflow():
     model = network(dtype=torch.float32)
     with torch.no_grad():
         model[6].weight.mul_(1e3)
-    with pytest.raises(ValueError, match="outputs are not finite"):
+    with pytest.raises(ValueError, match=r"outputs are not finite.*overflow torch.float32 at Linear at '6'"):
         relevance(model, images(dtype=torch.float32) * 7e37, TARGETS)
 
 
