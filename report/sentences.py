@@ -70,8 +70,8 @@ def pretrained(p: Any) -> str:
         )
     if ready:
         text.append(
-            f"Trained already, by others: {'; '.join(ready)}. Each is a single run, so what differs between two of them "
-            "may come from their images or from anything else that differed between their trainings."
+            f"Trained already, by others: {'; '.join(ready)}. Each is a single run, so what differs between two of "
+            "them may come from their images or from anything else that differed between their trainings."
         )
     return " ".join(text)
 
