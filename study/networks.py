@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from pydantic import Field
 
 from study import provenance, stimuli, store, training, vgg, weights
 from study.grid import Cell, Scope
-from study.settings import ParameterError, Settings, is_file, is_images, source
+from study.settings import ParameterError, Settings, is_built_in, is_file, is_images, source
 from study.steps import Study, step
 
 
@@ -78,6 +79,7 @@ class Networks(Settings):
 
 
 WEIGHTS = "model.safetensors"  # the file of a network
+BUILT_IN = ("procedural:objects", "procedural:faces", "none")
 STAGES = (1.0, 0.8, 0.6)  # share of finetuning after which a network is at stage 0, 1, 2
 RECIPE = ("weight_decay", "batch_size", "muon", "augment", "bfloat16", "threads", "device")
 
@@ -107,7 +109,7 @@ def pretrained(s: Study, pretraining: str, run: int) -> dict[str, Any]:
     return train(s.p, model, images, labels, s.p.pretraining_samples, s.p.pretraining_rate, "all", run)
 
 
-@step("device", needs=[pretrained.of(lambda s, name, run, task: [(name, run)]), stimuli.faces])
+@step("threads", "device", needs=[pretrained.of(lambda s, name, run, task: [(name, run)]), stimuli.faces])
 def features(s: Study, pretraining: str, run: int, task: str) -> xr.Dataset:
     """What the convolutions make of a task's images, `features (image, feature)`, with `label` and `split`.
 
@@ -252,6 +254,10 @@ def fits(p: Any) -> None:
         if name.startswith("public:") and public not in weights.REGISTRY:
             known = ", ".join(f"'public:{each}'" for each in weights.REGISTRY)
             raise ValueError(f"pretrainings: {name!r}: there are no such public weights; there are {known}")
+        if is_built_in(name) and name not in BUILT_IN:
+            raise ValueError(
+                f"pretrainings: {name!r}: nothing is built in by that name; there are {', '.join(BUILT_IN)}"
+            )
         if is_file(name) and p.pretraining_runs > 1:
             raise ValueError(
                 f"pretraining_runs={p.pretraining_runs}: {label!r} is one network from a file, a single run; set "
@@ -304,10 +310,12 @@ def files(p: Any) -> list[Path]:
 
 def _tell_other_file(s: Study, found: dict[str, Any]) -> None:
     """Say so if results that are kept rest on another file of the same public weights."""
-    records = (
-        json.loads(file.read_text()) for file in (s.store.root / layout.kind).glob(f"*/{store.WHOLE}.json")
-    )
-    others = {r["sha256"] for r in records if r["source"] == found["source"]} - {found["sha256"]}
+    others = set()
+    for file in (s.store.root / layout.kind).glob(f"*/{store.WHOLE}.json"):
+        with suppress(ValueError, KeyError):  # damaged: no use here, and told when it is needed
+            record = json.loads(file.read_text())
+            others |= {record["sha256"]} if record["source"] == found["source"] else set()
+    others -= {found["sha256"]}
     if others and found["source"].startswith("public:"):
         print(
             f"{found['source']}: the file has SHA-256 {found['sha256']}, earlier results used {', '.join(others)}; "

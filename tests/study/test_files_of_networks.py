@@ -120,6 +120,10 @@ def nothing_but_checks(store):
         ),
         ({"width": 0.125}, r"width=0\.125.*has width=0\.0625"),
         ({"pretrainings": {"a": "public:vgg19"}, "weights_files": {}}, r"'public:vgg19'.*'public:imagenet'"),
+        (
+            {"pretrainings": {"a": "procedural:cars"}, "weights_files": {}},
+            r"'procedural:cars': nothing is built in",
+        ),
         ({"weights_files": {"faces": "x.pth"}}, r"weights_files: 'faces' is no pretraining from public"),
         (
             {"pretraining_runs": 3, "seeds": 6},
