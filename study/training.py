@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study import parallel
-from study.vgg import VGG16, normalise, sequential
+from study.vgg import VGG16, normalise, portions, sequential
 
 # Augmentation moves an image by at most this share of its side, and scales it by at most this factor.
 SHIFT = 0.06
 SCALE = 0.08
-AT_ONCE = 2**20  # pixels that are predicted at a time
 REPORTS = 5  # how often a training looks at its validation images
 
 
@@ -137,13 +136,11 @@ def predict(model: nn.Module, pixels: Tensor, *, normalised: bool = False) -> Te
     gives them. Any part of a network will do: `sequential(model)[:-1]` gives the last hidden layer.
     """
     spatial = pixels.ndim == 4
-    # at full width, half a gigabyte for the largest layer
-    batch_size = min(256, max(1, AT_ONCE // pixels[0, 0].numel())) if spatial and len(pixels) else 256
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     outputs = []
     with torch.inference_mode():
-        for batch in pixels.split(batch_size):
+        for batch in portions(pixels):
             images = batch.to(device) if normalised else normalise(batch.to(device))
             images = images.contiguous(memory_format=torch.channels_last) if spatial else images
             outputs.append(model(images).float().cpu())

@@ -28,8 +28,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def narrow(folder, monkeypatch):
-    """The registry as if the public networks were narrow."""
+def narrow(request, monkeypatch):
+    """The registry as if the public networks were narrow; not where full-size ones are tested."""
+    if request.node.get_closest_marker("book"):
+        return
+    folder = request.getfixturevalue("folder")
     entries = {name: dataclasses.replace(entry, **NARROW) for name, entry in weights.REGISTRY.items()}
     entries["imagenet"] = dataclasses.replace(entries["imagenet"], sha256=file_hash(folder / "vgg16.pth"))
     monkeypatch.setattr(weights, "REGISTRY", entries)
@@ -176,3 +179,14 @@ def test_device_and_precision_are_what_the_machine_has(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     chosen = params.load("smoke", device="auto", bfloat16="auto")
     assert (chosen.device, chosen.bfloat16) == ("cuda", True)
+
+
+@pytest.mark.book
+def test_full_size_files_are_read_and_finetuned(tmp_path, monkeypatch):
+    write(tmp_path)
+    entry = dataclasses.replace(weights.REGISTRY["imagenet"], sha256=file_hash(tmp_path / "vgg16.pth"))
+    monkeypatch.setattr(weights, "REGISTRY", weights.REGISTRY | {"imagenet": entry})
+    s = of_files(
+        tmp_path / "store", tmp_path, width=1.0, image_size=224, batch_norm=False, explained_images=4
+    )
+    assert np.isfinite(relevance.explain(s, s.grid[0]).relevance.values).all()
