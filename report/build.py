@@ -15,8 +15,8 @@ from report import pdf, records, render
 from report.records import read_json, write_json
 from report.render import Page
 from report.sections import BOOK, BUILD, LOCK, ROOT, Section, find, hashes, sections, texts
+from study import networks, provenance
 from study import parameters as params
-from study import provenance
 from study.parameters import Parameters
 from study.steps import Study
 
@@ -33,11 +33,12 @@ def build(profile: str, data: str | None = None) -> Path:
     """Make the book with one profile; return its front page.
 
     Raises:
-        ParameterError: the profile is wrong. Nothing was computed.
+        ParameterError, WeightsError: the profile, or a network that it names, is wrong. Nothing was computed.
         BuildError: a cell failed, or a page could not be rendered. What was finished is kept.
     """
     parameters, book, folder = params.load(profile, data), sections(), BUILD / profile
     with _locked(folder):
+        networks.check(Study(parameters))
         _execute_all(book, parameters, folder)
         done = {section.name: read_json(_record(folder, section)) for section in book}
         _write_results(parameters, folder, done)
@@ -76,6 +77,7 @@ def run_section(name: str, profile: str, data: str | None, overrides: Mapping[st
     parameters = params.load(profile, data, **overrides)
     folder = BUILD / "runs" / f"{name}-{provenance.digest(parameters.model_dump())[:8]}"
     with _locked(folder):
+        networks.check(Study(parameters))
         _execute(section, parameters, overrides, folder)
         text = section.source.read_text()
         alone = "{cite}" in text and "{bibliography}" not in text  # in the book the last page has it

@@ -14,7 +14,7 @@ import nbformat
 import yaml
 
 from report import templates
-from study import provenance, stored
+from study import networks, provenance, stored
 from study.parameters import Parameters
 from study.provenance import ROOT
 
@@ -60,6 +60,8 @@ class Section:
         modules = sorted(set(provenance.imports(ast.parse(plain), "")))
         files = [self.source, LOCK, *templates.files(), *stored.files()]
         data = _listing(Path(parameters.data)) if parameters.data else None
+        networks_of = [file.stat() for file in networks.files(parameters) if file.is_file()]
+        data = [data, *((s.st_size, s.st_mtime_ns) for s in networks_of)] if networks_of else data
         made_by = provenance.code(*modules, apart=frozenset())
         return provenance.digest([hashes(files), parameters.computed(), overrides, made_by, data])
 

@@ -8,6 +8,8 @@ import pandas as pd
 from analysis import evidence
 from report import prose
 from study import interventions, truth
+from study.settings import is_file, is_images
+from study.weights import REGISTRY
 
 
 def leads(table: pd.DataFrame) -> str:
@@ -47,6 +49,30 @@ def depths(table: pd.DataFrame) -> str:
     for minus, rows in table.groupby("minus", sort=False):
         each = "; ".join(f"{r.depth} {prose.estimate(r.value, r.low, r.high)}" for r in rows.itertuples())
         text.append(f"Between pretrainings minus {minus}: {each}.")
+    return " ".join(text)
+
+
+def pretrained(p: Any) -> str:
+    """Where pretrained networks come from, by the parameters."""
+    of_images = [name for name, source in p.pretrainings.items() if is_images(source)]
+    ready = [
+        f"“{name}” ({public.source})"
+        if (public := REGISTRY.get(source.removeprefix("public:")))
+        else f"“{name}”"
+        for name, source in p.pretrainings.items()
+        if is_file(source)
+    ]
+    text = []
+    if of_images:
+        text.append(
+            f"For every pretraining the same {p.pretraining_samples:,} images were shown, so neither set has an "
+            f"advantage of training time, and each was run independently as often ({p.pretraining_runs})."
+        )
+    if ready:
+        text.append(
+            f"Trained already, by others: {'; '.join(ready)}. Each is a single run, so what differs between two of "
+            "them may come from their images or from anything else that differed between their trainings."
+        )
     return " ".join(text)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study import parameters
+from study import networks, parameters
 from study.grid import Cell
 from study.steps import Study
 
@@ -23,9 +23,14 @@ def open_study(
     **overrides: Any,
 ) -> Study:
     """The study of a profile, with single parameters overridden; `root` is the folder of its store."""
-    return Study(parameters.load(profile, data, **overrides), root)
+    return _checked(Study(parameters.load(profile, data, **overrides), root))
 
 
 def from_notebook(namespace: Mapping[str, Any]) -> Study:
     """The study of a notebook's parameters; pass `globals()`. Bad parameters fail here, before any computing."""
-    return Study(parameters.from_notebook(namespace))
+    return _checked(Study(parameters.from_notebook(namespace)))
+
+
+def _checked(s: Study) -> Study:
+    networks.check(s)
+    return s

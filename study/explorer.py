@@ -185,7 +185,7 @@ def _masked(images: torch.Tensor, levels: np.ndarray, percents: int, filling: to
 @torch.inference_mode()
 def _decide(model: torch.nn.Module, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Class `(N,)` int64 with the highest probability, and that probability `(N,)` float32."""
-    best = torch.cat([model(batch).softmax(1) for batch in images.split(256)]).max(1)
+    best = torch.cat([model(batch).softmax(1) for batch in vgg.portions(images)]).max(1)
     return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 

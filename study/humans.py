@@ -100,7 +100,8 @@ def responses(s: Study, cell: Cell) -> xr.Dataset:
     images = vgg.normalise(torch.from_numpy(rated(s).pixels.values)).to(s.p.device)
     model = networks.network(s, cell)
     with torch.inference_mode():
-        features = torch.cat([vgg.sequential(model)[:-1](batch) for batch in images.split(64)]).cpu().numpy()
+        hidden = [vgg.sequential(model)[:-1](batch) for batch in vgg.portions(images, 64)]
+        features = torch.cat(hidden).cpu().numpy()
     maps = relevance.dataset(model, images, None, s.p.composite)
     return maps.assign(features=(("image", "feature"), features))
 

@@ -19,6 +19,7 @@ from study import networks, relevance, stimuli, training, vgg
 from study.grid import Cell
 from study.masking import mean_row
 from study.regions import regions
+from study.settings import is_images
 from study.steps import Study, step
 from study.stimuli import EXPLAINED
 
@@ -135,7 +136,7 @@ def accuracy(s: Study) -> pd.DataFrame:
                 }
             )
     runs = sorted({c.run for c in s.firsts})
-    for pretraining in (name for name, source in s.p.pretrainings.items() if source != "none"):
+    for pretraining in (name for name, source in s.p.pretrainings.items() if is_images(source)):
         whole = turned_pretraining.all(s, [(pretraining, run) for run in runs], "model")
         values, strata = (
             (_loss(whole), [pretraining] * len(runs)) if len(runs) > 1 else (_loss(whole)[0], None)

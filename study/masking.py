@@ -13,7 +13,7 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from analysis import alignment, attribution, inference, masking, transfer
-from study import networks, relevance, stimuli
+from study import networks, relevance, stimuli, vgg
 from study.grid import Cell
 from study.relevance import SEED
 from study.settings import Percent, Settings, ascending
@@ -99,7 +99,8 @@ def masked(
     options = {"filling": masking.fillings(images, fill, seed=SEED), "labels": labels, "seed": SEED}
 
     def predict(batch: torch.Tensor) -> torch.Tensor:
-        return model(batch.contiguous(memory_format=torch.channels_last))
+        parts = vgg.portions(batch.contiguous(memory_format=torch.channels_last))
+        return torch.cat([model(part) for part in parts])
 
     def one(scores: torch.Tensor, percents: tuple[float, ...]) -> xr.Dataset:
         return masking.curves(predict, images, scores, percents, modes=modes, **options)

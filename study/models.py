@@ -14,7 +14,7 @@ from analysis import inference, transfer
 from study import networks, relevance, stimuli
 from study.grid import Cell
 from study.masking import mean_row
-from study.settings import Settings
+from study.settings import Settings, is_images
 from study.steps import Study, step
 from study.verdicts import ESTIMATE, Region, answer, part
 
@@ -56,7 +56,7 @@ def predictions(s: Study) -> pd.DataFrame:
 
 def image_sets(s: Study) -> dict[str, xr.Dataset]:
     """The faces and the images of each pretraining that has some, by name."""
-    names = [name for name, images in s.p.pretrainings.items() if images != "none"]
+    names = [name for name, images in s.p.pretrainings.items() if is_images(images)]
     return {"faces": stimuli.faces(s)} | {f"pretraining: {n}": stimuli.pretraining_set(s, n) for n in names}
 
 

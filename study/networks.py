@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
 import math
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +17,9 @@ import torch
 import xarray as xr
 from pydantic import Field
 
-from study import stimuli, training, vgg
+from study import provenance, stimuli, store, training, vgg, weights
 from study.grid import Cell, Scope
-from study.settings import Settings, source
+from study.settings import ParameterError, Settings, is_built_in, is_file, is_images, source
 from study.steps import Study, step
 
 
@@ -22,12 +27,20 @@ class Networks(Settings):
     """Architecture, pretraining and finetuning."""
 
     width: float = Field(0.125, gt=0, le=1, description="channels relative to the full VGG-16")
-    batch_norm: bool = Field(True, description="train with batch normalisation (merged before explaining)")
+    batch_norm: bool = Field(
+        True,
+        description="train with batch normalisation (merged before explaining); networks from files are as they are",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="share of hidden units dropped in training")
     pretrainings: dict[str, str] = source(
         {"objects": "procedural:objects", "faces": "procedural:faces"},
         min_length=1,
-        description="label -> 'procedural:objects', 'procedural:faces', 'none', or a folder under `data`",
+        description="label -> 'procedural:objects', 'procedural:faces', 'none', a folder under `data`, or a network "
+        "that is trained already: 'public:imagenet', 'public:vgg-face', or 'weights:<file>', a VGG-16 under `data`",
+    )
+    weights_files: dict[str, str] = Field(
+        {},
+        description="label -> the file of its public weights under `data`, which else are downloaded",
     )
     pretraining_samples: int = Field(
         40000,
@@ -55,7 +68,10 @@ class Networks(Settings):
     weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
     batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
     muon: bool = Field(False, description="train by Muon instead of AdamW")
-    bfloat16: bool = Field(False, description="train in mixed precision (faster where the processor has it)")
+    bfloat16: Literal["auto"] | bool = Field(
+        False,
+        description="train in mixed precision; 'auto': where processor or GPU have it, else it is far slower",
+    )
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
     threads: int = Field(
         1, ge=1, le=64, description="threads of each process; results can differ in last digits"
@@ -63,6 +79,7 @@ class Networks(Settings):
 
 
 WEIGHTS = "model.safetensors"  # the file of a network
+BUILT_IN = ("procedural:objects", "procedural:faces", "none")
 STAGES = (1.0, 0.8, 0.6)  # share of finetuning after which a network is at stage 0, 1, 2
 RECIPE = ("weight_decay", "batch_size", "muon", "augment", "bfloat16", "threads", "device")
 
@@ -72,34 +89,60 @@ RECIPE = ("weight_decay", "batch_size", "muon", "augment", "bfloat16", "threads"
     "pretrainings[pretraining]",
     needs=[
         stimuli.pretraining_set.of(
-            lambda s, name, run: [(name,)] if s.settings.pretrainings[name] != "none" else []
+            lambda s, name, run: [(name,)] if is_images(s.settings.pretrainings[name]) else []
         )
     ],
     title="pretraining networks",
-    work=lambda s, name, run: s.p.pretraining_samples,
+    work=lambda s, name, run: s.p.pretraining_samples if is_images(s.p.pretrainings[name]) else 1,
 )
 def pretrained(s: Study, pretraining: str, run: int) -> dict[str, Any]:
     """A pretrained network: `model`, and `history` (see `training.train`).
 
-    A pretraining from "none" is a network with random weights, and has no history.
+    A pretraining from "none" is a network with random weights, one from a file is that; they have no history.
     """
-    if s.p.pretrainings[pretraining] == "none":
-        return {"model": _new(s.p, 2, run), "history": pd.DataFrame(columns=["images"])}
+    if not is_images(s.p.pretrainings[pretraining]):
+        model = _read(s.p, pretraining) if is_file(s.p.pretrainings[pretraining]) else _new(s.p, 2, run)
+        return {"model": model, "history": pd.DataFrame(columns=["images"])}
     images = stimuli.pretraining_set(s, pretraining)
     names, labels = np.unique(images.identity.values, return_inverse=True)
     model = _new(s.p, len(names), run)
     return train(s.p, model, images, labels, s.p.pretraining_samples, s.p.pretraining_rate, "all", run)
 
 
+@step("threads", "device", needs=[pretrained.of(lambda s, name, run, task: [(name, run)]), stimuli.faces])
+def features(s: Study, pretraining: str, run: int, task: str) -> xr.Dataset:
+    """What the convolutions make of a task's images, `features (image, feature)`, with `label` and `split`.
+
+    Once for all networks whose finetuning leaves them as they are. Training images come first, then validation images.
+    """
+    faces, labels = _learned(s, task)
+    model = pretrained(s, pretraining, run)["model"].to(s.p.device, memory_format=torch.channels_last)
+    trunk, pixels = training.split(model, "classifier")[0], torch.from_numpy(faces.pixels.values)
+    parts = [np.flatnonzero(faces.split.values == name) for name in ("train", "validation")]
+    outputs = torch.cat([training.predict(trunk, pixels[part]) for part in parts if len(part)])
+    index = np.concatenate(parts)
+    on_image = {"label": ("image", labels[index]), "split": ("image", faces.split.values[index])}
+    return xr.Dataset({"features": (("image", "feature"), outputs.numpy())}, on_image)
+
+
 @step(
     *("finetuning_samples[task]", "finetuning_rate", *RECIPE),
-    needs=[pretrained.of(lambda s, cell: [(cell.pretraining, cell.run)]), stimuli.faces],
+    needs=[
+        pretrained.of(lambda s, cell: [(cell.pretraining, cell.run)]),
+        features.of(
+            lambda s, cell: [(cell.pretraining, cell.run, cell.task)] if _frozen(s.settings, cell) else []
+        ),
+        stimuli.faces,
+    ],
     title="finetuning networks",
     work=lambda s, cell: s.p.finetuning_samples[cell.task],
 )
 def stages(s: Study, cell: Cell) -> dict[str, Any]:
     """The finetuning of a network (given at stage 0): `history`, and the networks of STAGES, `stage 0`, ..."""
-    p, (faces, labels) = s.p, _learned(s, cell)
+    p, (faces, labels) = s.p, _learned(s, cell.task)
+    if _frozen(p, cell):
+        faces = features(s, cell.pretraining, cell.run, cell.task)
+        labels = faces.label.values
     model = pretrained(s, cell.pretraining, cell.run)["model"]
     model = vgg.new_classifier(model, len(stimuli.classes(stimuli.faces(s), cell.task)), cell.seed)
     samples, earlier = p.finetuning_samples[cell.task], {}
@@ -126,7 +169,7 @@ def finetuned(s: Study, cell: Cell) -> dict[str, Any]:
 
     Predictions are of all validation and test images of the task and of about as many training images as test images.
     """
-    trained, (faces, labels) = stages(s, cell.at(stage=0)), _learned(s, cell)
+    trained, (faces, labels) = stages(s, cell.at(stage=0)), _learned(s, cell.task)
     learned, tested = (np.flatnonzero(faces.split.values == name) for name in ("train", "test"))
     left_out = np.delete(learned, np.s_[:: max(1, round(len(learned) / len(tested)))])
     shown = np.delete(np.arange(len(labels)), left_out)
@@ -158,9 +201,11 @@ def train(
 ) -> dict[str, Any]:
     """Train by the parameters' recipe on the images whose `split` is "train"; `model` (on the CPU) and `history`.
 
-    Images whose `split` is "validation", if there are any, are reported on. `options` go to `training.train`.
+    Images whose `split` is "validation", if there are any, are reported on. `images` may be `features`. `options` go to
+    `training.train`.
     """
-    pixels = torch.from_numpy(images.pixels.values)
+    done = "features" in images
+    pixels = torch.from_numpy((images.features if done else images.pixels).values)
     labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
     learned, checked = (np.flatnonzero(images.split.values == name) for name in ("train", "validation"))
     history = training.train(
@@ -173,6 +218,7 @@ def train(
         learning_rate=rate,
         weight_decay=p.weight_decay,
         scope=scope,
+        trunk_done=done,
         seed=seed,
         augment=p.augment,
         bfloat16=p.bfloat16,
@@ -182,11 +228,136 @@ def train(
     return {"model": model.cpu(), "history": history}
 
 
-def _learned(s: Study, cell: Cell) -> tuple[xr.Dataset, np.ndarray]:
-    """The faces of a network's task and their classes."""
+# ------------------------------------------------------------ networks from files
+
+
+@step("pretrainings[pretraining]")
+def layout(s: Study, pretraining: str) -> dict[str, Any]:
+    """What the file of a pretraining holds: `sha256`, `source`, `classes`, `width`, `side`, `hidden`, `batch_norm`.
+
+    `side` is that of the square of features that the linear layers take. WeightsError for a file that is no VGG-16.
+    """
+    name = s.p.pretrainings[pretraining]
+    shape = dataclasses.asdict(_open(s.p, pretraining).architecture)
+    shape |= {
+        "side": min(7, shape["size"] // 32),
+        "sha256": provenance.file_hash(s.p.path(name)),
+        "source": name,
+    }
+    return {key: value for key, value in shape.items() if key not in ("size", "dropout")}
+
+
+def fits(p: Any) -> None:
+    """See that the parameters name networks that can be had and go with them. ValueError, in words, if not."""
+    for label, name in p.pretrainings.items():
+        public = name.removeprefix("public:")
+        if name.startswith("public:") and public not in weights.REGISTRY:
+            known = ", ".join(f"'public:{each}'" for each in weights.REGISTRY)
+            raise ValueError(f"pretrainings: {name!r}: there are no such public weights; there are {known}")
+        if is_built_in(name) and name not in BUILT_IN:
+            raise ValueError(
+                f"pretrainings: {name!r}: nothing is built in by that name; there are {', '.join(BUILT_IN)}"
+            )
+        if is_file(name) and p.pretraining_runs > 1:
+            raise ValueError(
+                f"pretraining_runs={p.pretraining_runs}: {label!r} is one network from a file, a single run; set "
+                "pretraining_runs=1"
+            )
+        if name.startswith("public:"):
+            entry = weights.REGISTRY[public]
+            _same_shape(p, label, entry.width, min(7, entry.size // 32))
+    for label in p.weights_files:
+        if not p.pretrainings.get(label, "").startswith("public:"):
+            raise ValueError(
+                f"weights_files: {label!r} is no pretraining from public weights; name others as 'weights:<file>'"
+            )
+
+
+def check(s: Study) -> None:
+    """See that device and files of networks are there and as they should be, before anything is computed.
+
+    Downloads public weights. A file that was seen before is read for its hash only.
+
+    Raises:
+        ParameterError: there is no such device or file, or the parameters do not fit the network in it.
+        WeightsError: weights cannot be had, or a file is not what it should be.
+    """
+    p = s.settings
+    if p.device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device='cuda': there is no such GPU; set device=cpu, or device=auto")
+    for label, name in p.pretrainings.items():
+        if is_file(name):
+            new = not layout.has(s, label)
+            found = layout(s, label)
+            try:
+                _same_shape(p, label, found["width"], found["side"])
+            except ValueError as error:
+                raise ParameterError(str(error)) from None
+            if new:
+                _tell_other_file(s, found)
+
+
+def files(p: Any) -> list[Path]:
+    """Where the files of pretrainings lie, or will lie once downloaded."""
+    folder, found = Path(p.data or ".").expanduser(), []
+    for label, name in p.pretrainings.items():
+        if name.startswith("public:") and label not in p.weights_files:
+            found.append(weights.cached(name.removeprefix("public:")))
+        elif is_file(name):
+            found.append(folder / p.weights_files.get(label, name.removeprefix("weights:")))
+    return found
+
+
+def _tell_other_file(s: Study, found: dict[str, Any]) -> None:
+    """Say so if results that are kept rest on another file of the same public weights."""
+    others = set()
+    for file in (s.store.root / layout.kind).glob(f"*/{store.WHOLE}.json"):
+        with suppress(ValueError, KeyError):  # damaged: no use here, and told when it is needed
+            record = json.loads(file.read_text())
+            others |= {record["sha256"]} if record["source"] == found["source"] else set()
+    others -= {found["sha256"]}
+    if others and found["source"].startswith("public:"):
+        print(
+            f"{found['source']}: the file has SHA-256 {found['sha256']}, earlier results used {', '.join(others)}; "
+            "its networks are made anew",
+            file=sys.stderr,
+        )
+
+
+def _same_shape(p: Any, label: str, width: float, side: int) -> None:
+    if (p.width, min(7, p.image_size // 32)) != (width, side):
+        raise ValueError(
+            f"width={p.width:g}, image_size={p.image_size}: the network {label!r} ({p.pretrainings[label]}) is trained "
+            f"already and has width={width:g}, image_size={32 * side}; set these"
+        )
+
+
+def _open(p: Any, pretraining: str) -> vgg.VGG16:
+    name = p.pretrainings[pretraining]
+    public = name.removeprefix("public:") if name.startswith("public:") else None
+    return weights.load(p.path(name), public)
+
+
+def _read(p: Any, pretraining: str) -> vgg.VGG16:
+    """The network of a file, with the dropout and for the images of the parameters."""
+    model = _open(p, pretraining)
+    model.architecture = dataclasses.replace(model.architecture, dropout=p.dropout, size=p.image_size)
+    return model
+
+
+# ------------------------------------------------------------
+
+
+def _frozen(p: Any, cell: Cell) -> bool:
+    """Whether a network's convolutions stay as they are, and see the same images again and again."""
+    return cell.scope == "classifier" and not p.augment
+
+
+def _learned(s: Study, task: str) -> tuple[xr.Dataset, np.ndarray]:
+    """The faces of a task and their classes."""
     faces = stimuli.faces(s)
-    of_task = np.flatnonzero(faces.group.values == cell.task)
-    return faces.isel(image=of_task), stimuli.labels(faces, cell.task)[of_task]
+    of_task = np.flatnonzero(faces.group.values == task)
+    return faces.isel(image=of_task), stimuli.labels(faces, task)[of_task]
 
 
 def _new(p: Any, classes: int, seed: int) -> vgg.VGG16:

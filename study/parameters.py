@@ -39,7 +39,9 @@ from study import (
     sanity,
     shortcuts,
     stimuli,
+    training,
     verdicts,
+    weights,
 )
 from study.provenance import ROOT
 from study.settings import ParameterError, Settings, is_built_in
@@ -57,7 +59,9 @@ class Compute(Settings):
 
     profile: str = Field(DEFAULT_PROFILE, description="the profile these values started from")
     data: str | None = Field(None, description="folder that holds the image folders and tables named below")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "cpu", description="where networks run; 'auto': on a GPU if there is one"
+    )
     workers: int = Field(2, ge=1, le=64, description="processes that train and explain networks side by side")
 
 
@@ -91,7 +95,11 @@ class Parameters(
     @classmethod
     def _lists_are_tuples(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
-            return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            if values.get("device") == "auto":
+                values["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+            if values.get("bfloat16") == "auto":
+                values["bfloat16"] = training.has_bfloat16(values.get("device", "cpu"))
         return values
 
     @model_validator(mode="after")
@@ -132,7 +140,12 @@ class Parameters(
             raise ValueError(
                 f"minimum_images={self.minimum_images} exceeds maximum_images={self.maximum_images}"
             )
-        folders = [v for v in self.pretrainings.values() if not is_built_in(v)]
+        networks.fits(self)
+        folders = [
+            v for v in self.pretrainings.values() if not is_built_in(v) and not v.startswith("public:")
+        ]
+        folders = [v.removeprefix("weights:") for v in (*folders, *self.weights_files.values())]
+        folders = [v for v in folders if not Path(v).is_absolute()]
         if self.faces != "procedural":
             folders.append(self.faces)
         if folders and self.data is None:
@@ -161,8 +174,16 @@ class Parameters(
         return self.model_dump(exclude=COMPUTE)
 
     def path(self, name: str) -> Path:
-        """A folder or table named by a parameter, under `data`."""
-        path = Path(self.data or ".").expanduser() / name
+        """A folder, table or file of weights named by a parameter, under `data`; public weights are downloaded.
+
+        Raises:
+            ParameterError: it is not there. WeightsError: public weights cannot be had.
+        """
+        if name.startswith("public:"):
+            labels = [label for label, source in self.pretrainings.items() if source == name]
+            files = [self.path(self.weights_files[label]) for label in labels if label in self.weights_files]
+            return weights.fetch(name.removeprefix("public:"), *files[:1])
+        path = Path(self.data or ".").expanduser() / name.removeprefix("weights:")
         if not path.exists():
             raise ParameterError(f"{name!r}: no such file or folder under data={self.data!r} ({path})")
         return path

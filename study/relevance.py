@@ -68,7 +68,7 @@ def dataset(
     """
     if targets is None or (targets < 0).any():
         with torch.inference_mode():
-            predicted = torch.cat([model(batch) for batch in images.split(64)]).argmax(1)
+            predicted = torch.cat([model(batch) for batch in vgg.portions(images, 64)]).argmax(1)
         targets = predicted if targets is None else torch.where(targets < 0, predicted, targets)
     found = lrp.LRP(model, composite, **vgg.bounds(composite)).explain(images, targets)
 

@@ -44,6 +44,16 @@ def is_built_in(name: str) -> bool:
     return name == "none" or name.startswith("procedural")
 
 
+def is_file(name: str) -> bool:
+    """Whether a pretraining is a network from a file, the public one of that name or the user's."""
+    return name.startswith(("public:", "weights:"))
+
+
+def is_images(name: str) -> bool:
+    """Whether a pretraining is a set of images to train on."""
+    return name != "none" and not is_file(name)
+
+
 def once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """`values`, unless one of them occurs twice: ValueError."""
     if len(set(values)) < len(values):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study import parallel
-from study.vgg import VGG16, normalise, sequential
+from study.vgg import VGG16, normalise, portions, sequential
 
 # Augmentation moves an image by at most this share of its side, and scales it by at most this factor.
 SHIFT = 0.06
@@ -33,6 +33,7 @@ def train(
     weight_decay: float,
     seed: int,
     scope: str = "all",
+    trunk_done: bool = False,
     validation: tuple[Tensor, Tensor] | None = None,
     augment: bool = False,
     bfloat16: bool = False,
@@ -45,7 +46,7 @@ def train(
     which is only reported on and never chooses anything. `samples` images are shown, rounded to whole batches.
     `scope` says what learns: the three linear layers ("classifier"), these and the last block of convolutions
     ("last_block") or everything ("all"); what does not learn runs in evaluation mode, its batch norm statistics
-    untouched.
+    untouched. With `trunk_done`, `pixels` and those of `validation` are what that has already made of them, by `split`.
     `learning_rate` is the peak of the cycle, of AdamW or (`muon`) of `Muon`. `augment` mirrors each image at random
     and shifts and scales it a little. `seed` fixes data order, dropout and augmentation: same machine, same number of
     threads, same arguments, same weights. `bfloat16` runs layers in mixed precision: nearly twice as fast where the
@@ -67,9 +68,12 @@ def train(
 
     device = next(model.parameters()).device
     model.to(memory_format=torch.channels_last)
-    trunk, head = _split(model, scope)
-    frozen_once = scope != "all" and not augment
-    inputs = predict(trunk, pixels) if frozen_once else pixels
+    trunk, head = split(model, scope)
+    frozen_once = trunk_done or (scope != "all" and not augment)
+    inputs = predict(trunk, pixels) if frozen_once and not trunk_done else pixels
+    checked: nn.Module = head if frozen_once else model
+    if validation and frozen_once and not trunk_done:
+        validation = predict(trunk, validation[0]), validation[1]
     steps = math.ceil(len(labels) / min(batch_size, len(labels)))  # of an epoch
     total = max(1, round(samples / len(labels) * steps))
     reports = min(REPORTS, total)
@@ -114,7 +118,9 @@ def train(
                 "images": round(samples * done / total),
                 "train_loss": loss_sum / shown,
                 "train_accuracy": correct / shown,
-                "validation_accuracy": math.nan if validation is None else accuracy(model, *validation),
+                "validation_accuracy": math.nan
+                if validation is None
+                else accuracy(checked, *validation, normalised=frozen_once),
                 "seconds": time.perf_counter() - started,
             }
             history.append(row)
@@ -123,25 +129,34 @@ def train(
     return pd.DataFrame(history)
 
 
-def predict(model: nn.Module, pixels: Tensor, batch_size: int = 256, *, normalised: bool = False) -> Tensor:
+def predict(model: nn.Module, pixels: Tensor, *, normalised: bool = False) -> Tensor:
     """Outputs of `model` in evaluation mode, float32 on the CPU: `(N, classes)` logits for a VGG16.
 
     `pixels (N, 3, H, W)` uint8 or float in 0..255; with `normalised=True` they are taken as `normalise`
     gives them. Any part of a network will do: `sequential(model)[:-1]` gives the last hidden layer.
     """
+    spatial = pixels.ndim == 4
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     outputs = []
     with torch.inference_mode():
-        for batch in pixels.split(batch_size):
+        for batch in portions(pixels):
             images = batch.to(device) if normalised else normalise(batch.to(device))
-            outputs.append(model(images.contiguous(memory_format=torch.channels_last)).float().cpu())
+            images = images.contiguous(memory_format=torch.channels_last) if spatial else images
+            outputs.append(model(images).float().cpu())
     return torch.cat(outputs)
 
 
-def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor) -> float:
-    """Share of `pixels (N, 3, H, W)` uint8 whose largest logit is that of `labels (N,)`, in 0..1."""
-    return (predict(model, pixels).argmax(1) == labels).float().mean().item()
+def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, normalised: bool = False) -> float:
+    """Share of `pixels`, as `predict` takes them, whose largest logit is that of `labels (N,)`, in 0..1."""
+    return (predict(model, pixels, normalised=normalised).argmax(1) == labels).float().mean().item()
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether a "cpu" or "cuda" multiplies in bfloat16 itself; one that does not is many times slower with it."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _batches(images: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -151,7 +166,7 @@ def _batches(images: int, steps: int, generator: torch.Generator) -> Iterator[Te
         yield from torch.randperm(images, generator=generator).tensor_split(steps)
 
 
-def _split(model: VGG16, scope: str) -> tuple[nn.Module, nn.Module]:
+def split(model: VGG16, scope: str) -> tuple[nn.Module, nn.Module]:
     """The part that stays as it is and the part that learns; the second takes the first one's output."""
     if scope == "all":
         return nn.Identity(), model

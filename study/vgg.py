@@ -15,6 +15,7 @@ from torchvision.models.vgg import cfgs, make_layers
 # Inputs of the linear layers at full size: the first has 512 channels of 7 x 7, the others 4096 units.
 FLATTENED = 512 * 7 * 7
 HIDDEN = 4096
+AT_ONCE = 2**20  # pixels that go through a network at a time
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -79,6 +80,12 @@ def normalise(pixels: Tensor) -> Tensor:
     mean = torch.tensor(MEAN, device=pixels.device).view(3, 1, 1) * 255
     std = torch.tensor(STD, device=pixels.device).view(3, 1, 1) * 255
     return (pixels.float() - mean) / std
+
+
+def portions(images: Tensor, most: int = 256) -> tuple[Tensor, ...]:
+    """`images (N, ...)` in parts of at most `most`, of fewer large ones: no layer of a full-size one fills 0.3 GB."""
+    pixels = images.shape[-2:].numel() if images.ndim == 4 else 1
+    return images.split(max(1, min(most, AT_ONCE // pixels)))
 
 
 def bounds(composite: str) -> dict[str, list[float]]:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from report.sections import BOOK, sections
+from report.sections import BOOK, find, sections
 from study import claims, parameters, stored
 from study.provenance import ROOT
 
@@ -69,3 +69,14 @@ def test_what_the_readme_says_of_retraining_is_what_was_stored():
     lost = stored.recall("retrain").tables["difference"]
     rule = lost[(lost.ranking == parameters.load().composite) & (lost.network == "retrained")].iloc[0]
     assert rule.low <= 0
+
+
+def test_a_changed_file_of_a_network_makes_sections_out_of_date(tmp_path):
+    file = tmp_path / "mine.pth"
+    p = parameters.load("smoke", pretrainings={"mine": f"weights:{file}"})
+    keys = set()
+    for content in (None, b"one", b"another"):
+        if content:
+            file.write_bytes(content)
+        keys.add(find("models").key(p, {}))
+    assert len(keys) == 3

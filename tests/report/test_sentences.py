@@ -3,6 +3,7 @@
 import pandas as pd
 
 from report import sentences
+from study import parameters as params
 
 
 def test_coverage_in_words():
@@ -135,3 +136,14 @@ def test_what_is_left_of_the_ledger_in_words():
     repeated.append(record("C5", "supported", "supported", {"n": 10, "same": 4}))
     text = sentences.ledger(repeated)
     assert "repeated 10 times with everything new. In all of them C1 came out as here; C5 in 4." in text
+
+
+def test_pretrained_networks_are_told_by_where_they_come_from():
+    sets = params.load("smoke")
+    assert "same 2,000 images" in sentences.pretrained(
+        sets
+    ) and "Trained already" not in sentences.pretrained(sets)
+    public = sets.model_copy(update={"pretrainings": {"a": "public:imagenet", "b": "weights:/secret/b.pth"}})
+    said = sentences.pretrained(public)
+    assert "“a” (torchvision" in said and "“b”." in said and "single run" in said
+    assert "images were shown" not in said and "secret" not in said

@@ -14,7 +14,7 @@ from study import parameters as params
 from study.parameters import ParameterError
 
 
-@pytest.mark.parametrize("profile", [p for p in params.profiles() if p != "lfw"])
+@pytest.mark.parametrize("profile", [p for p in params.profiles() if p not in ("lfw", "paper")])
 def test_profiles_without_data_load(profile):
     assert params.load(profile).profile == profile
 
@@ -23,6 +23,16 @@ def test_photograph_profile_needs_data(tmp_path):
     with pytest.raises(ParameterError, match=r"data: needed.*--data"):
         params.load("lfw")
     assert params.load("lfw", tmp_path).data == str(tmp_path)
+
+
+def test_the_full_study_has_public_weights_at_their_size(tmp_path):
+    p = params.load("paper", tmp_path)
+    assert (p.width, p.image_size, p.scope) == (1.0, 224, "classifier")
+    assert set(p.pretrainings.values()) == {"public:imagenet", "public:vgg-face"}
+    with pytest.raises(
+        ParameterError, match=r"width=1, image_size=64: the network 'imagenet'.*image_size=224"
+    ):
+        params.load("paper", tmp_path, image_size=64)
 
 
 @pytest.mark.parametrize(

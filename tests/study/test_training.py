@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from study import parallel
+from study import parallel, vgg
 from study.training import Muon, accuracy, predict, train
 from study.vgg import new_classifier, normalise, sequential, vgg16
 
@@ -194,12 +194,16 @@ def test_diverging_loss_stops_and_names_the_learning_rate(data):
         train(network(batch_norm=False), *data, **SETTINGS | {"learning_rate": 1e30, "samples": 5 * 48})
 
 
-def test_predict_does_not_depend_on_batches_or_mode(data):
+def test_predict_does_not_depend_on_batches_or_mode(data, monkeypatch):
     model = network()
     whole = predict(model, data[0])
+    monkeypatch.setattr(vgg, "AT_ONCE", 7 * 32 * 32)
+    assert [len(part) for part in vgg.portions(data[0])] == [7] * 6 + [6] and len(
+        vgg.portions(data[0], 4)
+    ) == 12
     assert whole.shape == (48, CLASSES)
     assert whole.dtype == torch.float32
-    torch.testing.assert_close(predict(model.train(), data[0], batch_size=7), whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(predict(model.train(), data[0]), whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(predict(model, normalise(data[0]), normalised=True), whole, rtol=0, atol=0)
     assert predict(sequential(model)[:-1], data[0]).shape == (48, 16)
 
