@@ -88,6 +88,14 @@ class Parameters(
             return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _precision_of_the_machine(cls, values: Any) -> Any:
+        # Results then depend on, and manifests then hold, what was used.
+        if isinstance(values, Mapping) and values.get("precision") == "auto":
+            return {**values, "precision": networks.fastest_precision(values.get("device", "cpu"))}
+        return values
+
     @model_validator(mode="after")
     def _fits_together(self) -> Parameters:
         if self.faces == "procedural" and self.rated_identities > self.identities:
@@ -98,6 +106,16 @@ class Parameters(
             allowed = get_args(type(self).model_fields[name].annotation)
             if not values or not set(values) <= set(allowed) or len(set(values)) < len(values):
                 raise ValueError(f"multiverse: {name}={values}: name different ones of {', '.join(allowed)}")
+        other = [task for task in self.tasks if task not in ("identity", "gender")]
+        if self.faces == "procedural" and other:
+            raise ValueError(f"tasks={list(self.tasks)}: of drawn faces only gender and identity are known")
+        if self.faces != "procedural" and not self.attribute_tables and set(self.tasks) - {"identity"}:
+            raise ValueError(
+                f"attribute_tables: needed for tasks={list(self.tasks)} on photographs; give a table, or set "
+                "tasks=[identity]"
+            )
+        if taken := set(self.tasks) & stimuli.TAKEN:
+            raise ValueError(f"tasks={list(self.tasks)}: {sorted(taken)} is no attribute of a face")
         if missing := set(self.tasks) - set(self.finetuning_samples):
             raise ValueError(f"finetuning_samples: no entry for {sorted(missing)}")
         if self.sanity_label_people > self.narrow_people:
@@ -122,10 +140,6 @@ class Parameters(
             )
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"tasks={list(self.tasks)}: each task once")
-        if self.minimum_images > self.maximum_images:
-            raise ValueError(
-                f"minimum_images={self.minimum_images} exceeds maximum_images={self.maximum_images}"
-            )
         folders = [v for v in self.pretrainings.values() if not is_built_in(v)]
         if self.faces != "procedural":
             folders.append(self.faces)
@@ -137,8 +151,6 @@ class Parameters(
             raise ValueError(
                 f"ratings_names={self.ratings_names!r}: names the people of `ratings`; give these too"
             )
-        if self.faces != "procedural" and self.gender_table is None and "gender" in self.tasks:
-            raise ValueError("gender_table: needed for the gender task on photographs")
         return self
 
     def computed(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_ratings_of_the_users_own(root, photographs):
         root,
         photographs,
         faces="people",
-        gender_table="genders.csv",
+        attribute_tables=["genders.csv"],
         pretrainings={"others": "others"},
         minimum_images=6,
         crop=36,

@@ -36,7 +36,9 @@ def test_photograph_profile_needs_data(tmp_path):
         ("seeds", 8, r"pretraining_runs=3, seeds=8: .*set seeds=9, or pretraining_runs=1"),
         ("seeds", 3, r"pretraining_runs=3, seeds=3: .*at least 2; set seeds=6"),
         ("pretraining_runs", 2, r"pretraining_runs=2: .*set pretraining_runs=3, or 1"),
-        ("minimum_images", 30, r"minimum_images=30 exceeds maximum_images=25"),
+        ("tasks", ["gender", "smiling"], r"tasks=\['gender', 'smiling'\]: of drawn faces only"),
+        ("tasks", ["<b>"], r"tasks.*<b>"),
+        ("finetuning_samples", {"gender": 0, "identity": -5}, r"finetuning_samples.gender=0.*greater than"),
     ],
 )
 def test_bad_value_is_one_error_that_names_it(name, value, said):
