@@ -25,7 +25,7 @@ def check(p: Any) -> pd.DataFrame:
         ParameterError: nobody is left for a task, it has one class, a class has nothing to learn from, or a folder or
             table cannot be used; all such at once, each with its numbers and the parameter to change.
     """
-    problems: list[str] = []
+    problems = _of_grid(p)
     for label, name in p.pretrainings.items():
         problems += _of_pretraining(p, label, name)
     images = stimuli.listed(p)
@@ -70,6 +70,15 @@ def _counted(images: pd.DataFrame, task: str | None = None) -> str:
     return f"{people} people{of_class}, {len(images)} images: {parts}"
 
 
+def _of_grid(p: Any) -> list[str]:
+    if len(p.pretrainings) * len(p.tasks) > 1:
+        return []
+    return [
+        f"pretrainings={p.pretrainings}, tasks={list(p.tasks)}: all networks are of one family, and nothing is left to "
+        "compare; name a second pretraining or task"
+    ]
+
+
 def _of_pretraining(p: Any, label: str, name: str) -> list[str]:
     if name.startswith("procedural"):
         known = name in DRAWN
@@ -104,7 +113,8 @@ def _of_identity(p: Any, images: pd.DataFrame) -> list[str]:
                 f"minimum_images={p.minimum_images}: only {enough} people in {p.faces!r} have that many images, and "
                 f"{asked}; {there}: lower minimum_images (or raise maximum_images), or set fewer identity_people"
             ]
-    return _of_splits(p, chosen, "identity", "minimum_images" if p.faces != "procedural" else "views")
+    more = "more views" if p.faces == "procedural" else "a higher minimum_images"
+    return _of_splits(p, chosen, "identity", more)
 
 
 def _of_others(p: Any, images: pd.DataFrame, task: str) -> list[str]:
@@ -127,9 +137,7 @@ def _of_others(p: Any, images: pd.DataFrame, task: str) -> list[str]:
             f"tasks={list(p.tasks)}: all {counts.iloc[0]} people left for the {task} task are {counts.index[0]!r}, "
             f"and it needs two classes; {source}, or leave {task} out of tasks"
         ]
-    return _of_splits(
-        p, others, task, "gender_people" if drawn_faces else "the number of people in the folder"
-    )
+    return _of_splits(p, others, task, "more gender_people" if drawn_faces else "fewer identity_people")
 
 
 def _of_splits(p: Any, images: pd.DataFrame, task: str, more: str) -> list[str]:
@@ -142,7 +150,7 @@ def _of_splits(p: Any, images: pd.DataFrame, task: str, more: str) -> list[str]:
         held = f"{len(of_class)} images of {of_class.identity.nunique()} people"
         return [
             f"{task}: {shares} leave no image to train on for {(learned == 0).sum()} of {len(learned)} classes, such "
-            f"as {name!r} with {held}; set smaller shares, or a higher {more}"
+            f"as {name!r} with {held}; set smaller shares, or {more}"
         ]
     if missing := {"validation", "test"} - set(images.split):
         return [f"{task}: {shares} leave no {' and no '.join(sorted(missing))} images of {len(images)}"]

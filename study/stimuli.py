@@ -232,12 +232,7 @@ def _photographs(p: Any) -> pd.DataFrame:
         raise ParameterError(
             f"faces={p.faces!r}, attribute_tables={list(p.attribute_tables)}: {error}"
         ) from None
-    counts = images.identity.value_counts()
-    trained = counts.index[counts >= p.minimum_images].sort_values()
-    if p.identity_people is not None and p.identity_people < len(trained):
-        trained = np.random.default_rng([p.stimulus_seed, 1]).choice(
-            trained, p.identity_people, replace=False
-        )
+    trained = _for_identity(images, p)
     group = np.where(images.identity.isin(rated_names(p) or []), "rated", "others")
     images["group"] = np.where(images.identity.isin(trained), "identity", group)
     used = images.groupby("identity").cumcount() < p.maximum_images
@@ -245,6 +240,24 @@ def _photographs(p: Any) -> pd.DataFrame:
     rest = images[used].reset_index(drop=True)
     rest.attrs = images.attrs | {"beyond": beyond}
     return rest
+
+
+def _for_identity(images: pd.DataFrame, p: Any) -> pd.Index:
+    """The people of the identity task: drawn at random, from each class of the first other task in proportion."""
+    counts = images.identity.value_counts()
+    person = images.drop_duplicates("identity").set_index("identity").sort_index()
+    person = person[counts[person.index] >= p.minimum_images]
+    if p.identity_people is None or p.identity_people >= len(person):
+        return person.index
+    by = _strata(person.sample(frac=1, random_state=p.stimulus_seed), p)
+    place = (by.groupby(by).cumcount() + 0.5) / by.map(by.value_counts())
+    return place.sort_values(kind="stable").index[: p.identity_people]
+
+
+def _strata(images: pd.DataFrame, p: Any) -> pd.Series:
+    """The classes of the first task other than identity; else gender, where it is known."""
+    known = [task for task in (*p.tasks, "gender") if task != "identity" and task in images]
+    return images[known[0]] if known else pd.Series("all", images.index)
 
 
 def _splits(images: pd.DataFrame, p: Any) -> np.ndarray:
@@ -255,8 +268,7 @@ def _splits(images: pd.DataFrame, p: Any) -> np.ndarray:
     trained = of_task(images, "identity")
     split[trained] = _split_within(images.identity.to_numpy(str)[trained], shares, rng)
     others = images[images.group == "others"]
-    by = next((task for task in (*p.tasks, "gender") if task != "identity" and task in images), "group")
-    person = others.drop_duplicates("identity").set_index("identity")[by]
+    person = _strata(others.drop_duplicates("identity").set_index("identity"), p)
     by_person = pd.Series(_split_within(person.to_numpy(str), shares, rng), person.index)
     split[images.group == "others"] = by_person[others.identity]
     return split
