@@ -262,26 +262,27 @@ def _said(images: pd.DataFrame, tables: dict[Path, pd.DataFrame], column: str, r
             values = values.map({"1": "yes", "-1": "no"})
         file = table.get("file", pd.Series("", table.index))
         person = table.get("identity", pd.Series("", table.index)) + "/"
-        of_person, by_person = file == "", "identity" in table and column != "identity"
+        by_person = "identity" in table and column != "identity"
         key = person + file.str.rpartition("/")[2] if by_person else file
-        values, key = values[values.notna()], key[values.notna()]
-        first = values.groupby(key).transform("first")
-        whole = person[values.index].map(
-            values[of_person[values.index]].groupby(key[of_person[values.index]]).first()
-        )
-        for line in values.index[(values != first) | (whole.notna() & (values != whole))]:
-            other = (
-                f"above {first[line]}"
-                if values[line] != first[line]
-                else f"{person[line][:-1]} is {whole[line]}"
-            )
-            problems.append((f"{label(path)}, line {line}", f"{key[line]} is {values[line]}, but {other}"))
-        by_key = values[~key.duplicated()].set_axis(key[~key.duplicated()])
+        known = values.notna()
+        values, key, person = values[known], key[known], person[known]
+        of_person = file[known] == ""
+        again = key.duplicated(keep=False)
+        first = values[again].groupby(key[again]).first()
+        of_all = values[of_person].groupby(key[of_person]).first()
+        for line in values.index[again | person.isin(of_all.index)]:
+            value, above = values[line], first.get(key[line], values[line])
+            whole = of_all.get(person[line], value)
+            if value != above or value != whole:
+                other = f"above {above}" if value != above else f"{person[line][:-1]} is {whole}"
+                problems.append((f"{label(path)}, line {line}", f"{key[line]} is {value}, but {other}"))
+        by_key = values.set_axis(key)[~key.duplicated().to_numpy()]
         keys = [images.name, label(root) + "/" + images.name, unique]
         if by_person:
             keys = [images.identity + "/" + base, images.identity + "/"]
         for each in keys:
-            said = said.where(said.notna(), each.map(by_key))
+            missing = said.isna()
+            said[missing] = each[missing].map(by_key)
     if problems:
         raise FolderError(root, problems)
     return said

@@ -15,6 +15,11 @@ from study import ratings, stimuli
 from study.settings import ParameterError, is_built_in
 
 DRAWN = ("procedural:objects", "procedural:faces")  # what there is to pretrain on without photographs
+IDLE = {  # who is in no task, by group
+    "identity": "people with {} images or more",
+    "others": "people with fewer than {} images, or not drawn for the identity task",
+    "rated": "rated people with fewer than {} images",
+}
 JUDGED = 4  # people with ratings and images that a comparison with people needs
 
 
@@ -40,23 +45,14 @@ def check(p: Any) -> pd.DataFrame:
 def plan(p: Any) -> str:
     """What `check` found, in a few lines: people and images of each task and split, and what is left out and why."""
     images = check(p)
-    lines = []
-    for task in p.tasks:
-        lines.append(f"{task}: {_counted(images[stimuli.of_task(images, task)], task)}")
-    if (images.group == "rated").any():
-        lines.append(f"rated people who are in no task: {_counted(images[images.group == 'rated'])}")
-    left_out = [*images.attrs.get("left_out", ()), *images.attrs.get("beyond", ())]
-    lines += [f"left out, {reason}: {count} of {left_out_of(images)}" for reason, count in _rules(left_out)]
+    serving = {"identity" if task == "identity" else "others" for task in p.tasks}
+    lines = [f"{task}: {_counted(images[stimuli.of_task(images, task)], task)}" for task in p.tasks]
+    for group, idle in images[~images.group.isin(serving)].groupby("group"):
+        lines.append(f"in no task, {IDLE[str(group)].format(p.minimum_images)}: {_counted(idle)}")
+    left_out = [reason for _, reason in (*images.attrs.get("left_out", ()), *images.attrs.get("beyond", ()))]
+    whole = len(images) + len(left_out)
+    lines += [f"left out, {reason}: {n} of {whole} files" for reason, n in Counter(left_out).most_common()]
     return "\n".join(lines)
-
-
-def left_out_of(images: pd.DataFrame) -> int:
-    """How many images there were before any was left out."""
-    return len(images) + sum(len(images.attrs.get(name, ())) for name in ("left_out", "beyond"))
-
-
-def _rules(left_out: list[tuple[str, str]]) -> list[tuple[str, int]]:
-    return Counter(reason for _, reason in left_out).most_common()
 
 
 def _counted(images: pd.DataFrame, task: str | None = None) -> str:
@@ -106,12 +102,12 @@ def _of_identity(p: Any, images: pd.DataFrame) -> list[str]:
     if p.faces != "procedural":
         enough, wanted = chosen.identity.nunique(), p.identity_people or 2
         if enough < wanted:
-            most = images.identity.value_counts().head(wanted)
-            there = f"the {len(most)} people with most have {most.max()} to {most.min()} that can be used"
+            most = sorted(images.attrs["counts"].values(), reverse=True)[:wanted]
+            there = f"the {len(most)} people with most have {most[0]} to {most[-1]}"
             asked = f"identity_people={wanted}" if p.identity_people else "the identity task needs 2 or more"
             return [
                 f"minimum_images={p.minimum_images}: only {enough} people in {p.faces!r} have that many images, and "
-                f"{asked}; {there}: lower minimum_images (or raise maximum_images), or set fewer identity_people"
+                f"{asked}; {there}: lower minimum_images, or set fewer identity_people"
             ]
     more = "more views" if p.faces == "procedural" else "a higher minimum_images"
     return _of_splits(p, chosen, "identity", more)

@@ -238,7 +238,7 @@ def _photographs(p: Any) -> pd.DataFrame:
     used = images.groupby("identity").cumcount() < p.maximum_images
     beyond = [(name, f"beyond maximum_images={p.maximum_images} of a person") for name in images.name[~used]]
     rest = images[used].reset_index(drop=True)
-    rest.attrs = images.attrs | {"beyond": beyond}
+    rest.attrs = images.attrs | {"beyond": beyond, "counts": images.identity.value_counts().to_dict()}
     return rest
 
 

@@ -80,7 +80,7 @@ def test_people_with_many_photographs_serve_both_tasks(root, data):
     told = design.plan(s.p)
     assert "identity: 4 people, 32 images: 20 train, 4 validation, 8 test" in told
     assert "gender: 8 people (4 female, 4 male), 64 images" in told
-    assert "left out, beyond maximum_images=8 of a person: 24 of 120" in told
+    assert "left out, beyond maximum_images=8 of a person: 24 of 120 files" in told
     assert (
         stimuli.listed(folders(root, data, identity_people=4, stimulus_seed=1).p).group.ne(frame.group).any()
     )
@@ -99,6 +99,10 @@ def test_identity_alone_needs_no_table_and_no_ratings(root, data):
     assert records["C1"]["parts"] is not None and records["C8"]["verdict"] == "inconclusive"
     assert records["C8"]["n"] == 0 and not humans.by_level(s).estimate.notna().any()
     assert set(models.accuracy(s).task) == {"identity"}
+    alone = folders(
+        root, data, tasks=["identity"], attribute_tables=[], identity_people=5, pretrainings=several
+    )
+    assert "in no task, people with fewer than 6 images, or not drawn" in design.plan(alone.p)
     assert [label for label, _ in relevance.examples(s)] == ["mean of 8 (everyone)"]
     shown = explorer.explore(s)
     assert shown.label.values.tolist() in ([], ["mean of 8 people (everyone)"])
@@ -124,7 +128,7 @@ def test_where_nobody_is_named_everybody_is_new(root, data):
     ("make", "changes", "said"),
     [
         (folders, {}, r"nobody is left for the gender task: all 12 people .*minimum_images=6.* set identity_people=6"),
-        (folders, {"minimum_images": 11}, r"minimum_images=11: only 0 people in 'people'.*have 8 to 8.*lower"),
+        (folders, {"minimum_images": 11}, r"minimum_images=11: only 0 people in 'people'.*have 10 to 10: lower"),
         (folders, {"identity_people": 13}, r"only 12 people .* identity_people=13"),
         (folders, {"identity_people": 11}, r"all 1 people left for the gender task are '.*male'.*identity_people"),
         (folders, {"identity_people": 4, "attribute_tables": ["women.csv"]}, r"all 8 people .*'female'.*two classes"),
