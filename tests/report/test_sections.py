@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from report.sections import BOOK, sections
+from report.sections import BOOK, find, sections
 from study import claims, parameters, stored
 from study.provenance import ROOT
 
@@ -69,3 +69,18 @@ def test_what_the_readme_says_of_retraining_is_what_was_stored():
     lost = stored.recall("retrain").tables["difference"]
     rule = lost[(lost.ranking == parameters.load().composite) & (lost.network == "retrained")].iloc[0]
     assert rule.low <= 0
+
+
+def test_broken_links_and_circles_under_data_stop_nothing(tmp_path):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (data / "people", elsewhere):
+        folder.mkdir(parents=True)
+    (data / ".#genders.csv").symlink_to("someone@machine.1234")
+    (data / "circle").symlink_to(data)
+    (data / "itself").symlink_to(data / "itself")
+    (data / "people" / "Ann").symlink_to(elsewhere)
+    section, p = find("masking"), parameters.load("smoke", data)
+    before = section.key(p, {})
+    assert section.key(p, {}) == before
+    (elsewhere / "1.jpg").write_bytes(b"x")
+    assert section.key(p, {}) != before, "behind a link"

@@ -39,6 +39,10 @@ def data(tmp_path_factory):
     (folder / "celeba" / "identity_CelebA.txt").write_text(text)
     said = "".join(f"{name} {2 * (k % 2) - 1} {2 * (k % 3 > 0) - 1}\n" for k, name in enumerate(names))
     (folder / "celeba" / "list_attr_celeba.txt").write_text(f"60\nMale Smiling \n{said}")
+    points = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+    names_of = " ".join(f"{point}_{axis}" for point in points for axis in "xy")
+    eyes = "".join(f"{name} 14 16 26 16 20 22 15 30 25 30\n" for name in names)
+    (folder / "celeba" / "list_landmarks_align_celeba.txt").write_text(f"60\n{names_of}\n{eyes}")
     rows = []
     for k in range(48):
         file = f"{'train' if k < 40 else 'val'}/{k}.jpg"
@@ -113,6 +117,9 @@ def test_a_flat_folder_with_tables_and_an_attribute_as_task(root, data):
     faces = stimuli.faces(s)
     assert faces.sizes["image"] == 60 and set(faces.smiling.values) == {"yes", "no"}
     assert stimuli.classes(faces, "smiling") == ["no", "yes"] and len(stimuli.classes(faces, "identity")) == 4
+    aligned = stimuli.faces(flat(root, data, landmarks_table="celeba/list_landmarks_align_celeba.txt"))
+    assert aligned.attrs["crop"] == "eyes" and (aligned.split == faces.split).all()
+    assert (aligned.pixels != faces.pixels).any()
     accuracy = models.accuracy(s)
     assert set(accuracy.task) == {"smiling", "identity"} and accuracy.accuracy.between(0, 1).all()
 

@@ -49,7 +49,12 @@ def test_one_photograph_is_never_shown(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "faces" / f"p{person}" / f"{view}.png")
     rows = [f"p{n},{v}.png,{'female' if n < 14 else 'male'}" for n in range(20) for v in range(8)]
     (tmp_path / "gender.csv").write_text("\n".join(["identity,file,gender", *rows]) + "\n")
-    changes = {"faces": "faces", "attribute_tables": ["gender.csv"], "minimum_images": 8, "maximum_images": 8}
+    changes = {
+        "faces": "faces",
+        "attribute_tables": ["gender.csv"],
+        "tasks": ["identity"],
+        "minimum_images": 8,
+    }
     photographs = tiny_study(tmp_path / "store", tmp_path, **changes, explained_images=40)
     shown = explorer.chosen(photographs)
     assert list(shown.label.values) == ["mean of 14 people (female)"], "a mean of six could show who they are"
