@@ -277,7 +277,10 @@ def _pair_variance(
     for stratum, n in enumerate(sizes):
         within = np.argwhere(np.triu((of[:, None] == of) & (of == stratum), 1))
         if n > 3:
-            q = [(n - 2) * joint - (n - 1) * (effects[u] + effects[v]) for u, v, joint in leaving(_some(within))]
+            q = [
+                (n - 2) * joint - (n - 1) * (effects[u] + effects[v])
+                for u, v, joint in leaving(_some(within))
+            ]
             spread = _squares(np.array(q) - np.mean(q, axis=0)).mean(0) * len(within)
             share = (n - 3) / (n * (n - 1) * (n - 2)) * spread
             true, excess = true + share * (n - 2) / n, excess + share

@@ -15,7 +15,7 @@ from report import pdf, records, render
 from report.records import read_json, write_json
 from report.render import Page
 from report.sections import BOOK, BUILD, LOCK, ROOT, Section, find, hashes, sections, texts
-from study import networks, provenance
+from study import design, networks, provenance
 from study import parameters as params
 from study.parameters import Parameters
 from study.steps import Study
@@ -33,10 +33,11 @@ def build(profile: str, data: str | None = None) -> Path:
     """Make the book with one profile; return its front page.
 
     Raises:
-        ParameterError, WeightsError: the profile, or a network that it names, is wrong. Nothing was computed.
+        ParameterError, WeightsError: the profile, or a network that it names, is wrong, or its study cannot work. Nothing
+            was computed.
         BuildError: a cell failed, or a page could not be rendered. What was finished is kept.
     """
-    parameters, book, folder = params.load(profile, data), sections(), BUILD / profile
+    parameters, book, folder = _checked(profile, data), sections(), BUILD / profile
     with _locked(folder):
         networks.check(Study(parameters))
         _execute_all(book, parameters, folder)
@@ -74,7 +75,7 @@ def run_section(name: str, profile: str, data: str | None, overrides: Mapping[st
         BuildError: a cell failed, or the page could not be rendered.
     """
     section = find(name)
-    parameters = params.load(profile, data, **overrides)
+    parameters = _checked(profile, data, **overrides)
     folder = BUILD / "runs" / f"{name}-{provenance.digest(parameters.model_dump())[:8]}"
     with _locked(folder):
         networks.check(Study(parameters))
@@ -126,6 +127,13 @@ def summary(front_page: Path) -> str:
     manifest = read_json(front_page.parents[1] / "manifest.json")
     total = render.duration(manifest["seconds"])
     return f"{len(manifest['sections'])} sections, {total} of computing\nopen {front_page.relative_to(ROOT)}"
+
+
+def _checked(profile: str, data: str | None, **overrides: Any) -> Parameters:
+    """The parameters of a study that can work, after saying who goes where in it."""
+    parameters = params.load(profile, data, **overrides)
+    _say(design.plan(parameters))
+    return parameters
 
 
 def _notebook(folder: Path, section: Section) -> Path:

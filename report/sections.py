@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,23 @@ def _is_notebook(path: Path) -> bool:
 
 
 def _listing(folder: Path) -> str:
-    """Hash of names, sizes and times of all files below a folder: notices changed data without reading it."""
-    stats = ((path, path.stat()) for path in sorted(folder.rglob("*")))
-    return provenance.digest([(str(path.relative_to(folder)), s.st_size, s.st_mtime_ns) for path, s in stats])
+    """Hash of names, sizes and times of all files below a folder: notices changed data without reading it.
+
+    Links are followed, but none into a folder that was seen before; what cannot be opened counts by its name.
+    """
+    rows, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        rows.append((os.path.relpath(place, folder), 0, 0))
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for path in (os.path.join(place, name) for name in sorted(files)):
+            try:
+                status = os.stat(path)
+                rows.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns))
+            except OSError:
+                rows.append((os.path.relpath(path, folder), -1, 0))
+    return provenance.digest(rows)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study import networks, parameters
+from study import design, networks, parameters
 from study.grid import Cell
 from study.steps import Study
 
@@ -22,15 +22,21 @@ def open_study(
     root: str | Path | None = None,
     **overrides: Any,
 ) -> Study:
-    """The study of a profile, with single parameters overridden; `root` is the folder of its store."""
-    return _checked(Study(parameters.load(profile, data, **overrides), root))
+    """The study of a profile, with single parameters overridden; `root` is the folder of its store.
+
+    Raises:
+        ParameterError: a parameter is wrong, or the study cannot work (`design.check`). Nothing was computed.
+    """
+    return _checked(parameters.load(profile, data, **overrides), root)
 
 
 def from_notebook(namespace: Mapping[str, Any]) -> Study:
     """The study of a notebook's parameters; pass `globals()`. Bad parameters fail here, before any computing."""
-    return _checked(Study(parameters.from_notebook(namespace)))
+    return _checked(parameters.from_notebook(namespace))
 
 
-def _checked(s: Study) -> Study:
+def _checked(settings: parameters.Parameters, root: str | Path | None = None) -> Study:
+    design.check(settings)
+    s = Study(settings, root)
     networks.check(s)
     return s

@@ -66,7 +66,7 @@ class Design:
 
 
 def designs(seeds: int) -> list[Design]:
-    """Studies of many people with one image each and of few with several; 2 seeds of each run where there are 6 or more.
+    """Studies of many people with one image each and of few with several; 2 seeds a run where there are 6 or more.
 
     With fewer seeds there is one run of each pretraining, and networks are what was drawn.
     """

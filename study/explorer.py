@@ -65,7 +65,7 @@ def chosen(s: Study) -> xr.Dataset:
 
 def _mean_faces(faces: xr.Dataset) -> tuple[np.ndarray, list[str], list[str]]:
     pixels, labels, genders = [faces.pixels.values[:0]], [], []
-    for gender, of_gender in faces.groupby("gender"):
+    for gender, of_gender in faces.groupby(xr.DataArray(stimuli.kinds(faces), dims="image", name="gender")):
         people = len(set(of_gender.identity.values))
         if people >= MEAN_OF:
             pixels.append(of_gender.pixels.values.mean(0, keepdims=True).round().astype(np.uint8))
@@ -152,11 +152,15 @@ def explore(s: Study) -> xr.Dataset:
     """
     faces, said = chosen(s), decisions.grid(s, s.firsts)
     filling = _as_pixels(_filling(s, _inputs(s, faces)))
-    gender = pd.Index(stimuli.GENDERS).get_indexer(faces.gender.values)
-    truth = np.stack([gender if cell.task == "gender" else faces.person.values for cell in s.firsts])
+    known = {
+        "gender": pd.Index(stimuli.GENDERS).get_indexer(faces.gender.values),
+        "identity": faces.person.values,
+    }
+    truth = np.stack([known.get(cell.task, np.full(faces.sizes["face"], -1)) for cell in s.firsts])
     faces = faces.assign(filling=(("face", "channel", "y", "x"), filling), truth=(("model", "face"), truth))
-    people = int(said.prediction.max()) + 1
-    classes = {"gender": list(stimuli.GENDERS), "identity": [f"person {n}" for n in range(1, people + 1)]}
+    everyone = stimuli.faces(s)
+    classes = {task: stimuli.classes(everyone, task) for task in s.p.tasks}
+    classes |= {"identity": [f"person {n}" for n in range(1, len(classes.get("identity", ())) + 1)]}
     return xr.merge([faces, masks_of_all(s), said]).assign_attrs(classes=classes)
 
 

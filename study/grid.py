@@ -17,7 +17,7 @@ class Cell:
 
     Attributes:
         pretraining: label of the pretraining set.
-        task: "gender" or "identity".
+        task: "gender", "identity", or another column of the tables on photographs.
         seed: seed of the new classifier and of the data order in finetuning.
         run: which independent pretraining run it started from.
         scope: how deep finetuning goes: the linear layers ("classifier"), these and the last block of convolutions

@@ -71,6 +71,11 @@ class Humans(Settings):
 RATED = ("ratings_names", "rated_identities")  # what decides who is compared
 
 
+def judged(p: Any) -> bool:
+    """Whether anybody judged the faces: observers are simulated for drawn faces alone."""
+    return bool(p.ratings) or p.faces == "procedural"
+
+
 def rated(s: Study) -> xr.Dataset:
     """The images that stand for the rated people: never trained on, at most 10 of each.
 
@@ -107,9 +112,12 @@ def responses(s: Study, cell: Cell) -> xr.Dataset:
 
 
 @step(
-    *("grid", *RATED, "ratings", "ratings_columns", "ratings_direction"),
+    *("grid", *RATED, "faces", "ratings", "ratings_columns", "ratings_direction"),
     *("raters", "observer_noise", "stimulus_seed"),
-    needs=[responses.firsts(), stimuli.faces],
+    needs=[
+        responses.of(lambda s: [(cell,) for cell in s.firsts] if judged(s.settings) else []),
+        stimuli.faces,
+    ],
     title="agreement with people",
 )
 def agreement(s: Study) -> dict[str, Any]:
@@ -122,16 +130,20 @@ def agreement(s: Study) -> dict[str, Any]:
         `ceiling`: (lower, upper) noise ceiling, or None, and a `note` why. `share`: what weighted images reach of it.
         `simulated`: whether the people are. `people`, `pairs`: how many.
         `factors`: for simulated observers, rows of the factors' recovered weights: source, factor, share.
+        Where nobody judged the faces, estimates are NaN and `people` and `pairs` 0.
     """
     p = s.p
+    if not judged(p):
+        return _unjudged(s)
     models, people = rsa.match(_model_rdms(s), _human_rdms(s))
     faces, names = rated(s), people.pattern_descriptors["identity"]
-    gender = pd.Series(dict(zip(faces.identity.values, faces.gender.values, strict=True)))[names]
+    gender = pd.Series(dict(zip(faces.identity.values, stimuli.kinds(faces), strict=True)))[names]
     groups = {ALL: None, WITHIN: gender.to_dict()}
-    if gender.value_counts().min() < PEOPLE_PER_GENDER:
+    if gender.nunique() < 2 or gender.value_counts().min() < PEOPLE_PER_GENDER:
         del groups[WITHIN]
     compared = {pairs: rsa.compare(models, people, groups=of_pairs) for pairs, of_pairs in groups.items()}
-    whole, contrasts, drawn = compared[ALL], _contrasts(s, models), _drawn(s, models)
+    levels, cells = (np.array(models.rdm_descriptors[name]) for name in ("level", "model"))
+    whole, contrasts, drawn = compared[ALL], _contrasts(s, levels, cells), _drawn(s, models)
     means = []
     for pairs, result in compared.items():
         estimates = result.estimate(list(contrasts.values()), *drawn)
@@ -184,13 +196,24 @@ def _estimates(result: dict[str, Any], pairs: str) -> dict[str, Estimate]:
     }
 
 
-def _contrasts(s: Study, models: RDMs) -> dict[str, np.ndarray]:
-    """Weights `(rdm,)` of what is compared over networks.
+def _unjudged(s: Study) -> dict[str, Any]:
+    """What `agreement` is where nobody judged the faces."""
+    rows = [("pixels", "none")] + [(name, c.name) for c in s.firsts for name in LEVELS if name != "pixels"]
+    unknown = {"value": np.nan, "parts": [np.nan] * 3, "df": [np.nan] * 3}
+    means = [
+        {"of": name, "pairs": ALL} | unknown
+        for name in _contrasts(s, *map(np.array, zip(*rows, strict=True)))
+    ]
+    nothing = {"networks": [], "ceiling": None, "factors": [], "simulated": False, "people": 0, "pairs": 0}
+    return nothing | {"means": means, "note": "there are no ratings of these photographs", "share": np.nan}
+
+
+def _contrasts(s: Study, level: np.ndarray, model: np.ndarray) -> dict[str, np.ndarray]:
+    """Weights `(rdm,)` of what is compared over networks; of each matrix the level and the model are given.
 
     The mean of each level; what weighting adds (GAIN); the weighted images of each two pretrainings; each level of each
     family, as "family: level".
     """
-    level, model = (np.array(models.rdm_descriptors[name]) for name in ("level", "model"))
     cell = s.networks.set_index("model")
     pretraining, family = (cell[name].reindex(model).to_numpy() for name in ("pretraining", "family"))
 
@@ -233,10 +256,7 @@ def _human_rdms(s: Study) -> RDMs:
 
 def _rated_factors(s: Study) -> pd.DataFrame:
     """The procedural factors of the rated people, one row per identity."""
-    faces = rated(s)
-    if "factors" not in faces:
-        raise ValueError("simulated observers need procedural faces; for photographs name `ratings`")
-    return observers.factors(faces)
+    return observers.factors(rated(s))
 
 
 def _model_rdms(s: Study) -> RDMs:

@@ -44,7 +44,7 @@ def turned(s: Study, cell: Cell) -> xr.Dataset:
         image)` of the magnitude of relevance by region of the face; `shown (image)` is who is on them.
     """
     faces, model = stimuli.faces(s), networks.network(s, cell)
-    test = np.flatnonzero((faces.split.values == "test") & (faces.group.values == cell.task))
+    test = np.flatnonzero((faces.split.values == "test") & stimuli.of_task(faces, cell.task))
     correct = _correct(model, faces.pixels.values[test], stimuli.labels(faces, cell.task)[test])
 
     index = stimuli.explained_index(s, faces)
@@ -121,7 +121,7 @@ def accuracy(s: Study) -> pd.DataFrame:
     """
     rows, faces = [], stimuli.faces(s)
     for task in s.p.tasks:
-        of_task = stimuli.labels(faces, task)[(faces.split.values == "test") & (faces.group.values == task)]
+        of_task = stimuli.labels(faces, task)[(faces.split.values == "test") & stimuli.of_task(faces, task)]
         for pretraining in s.p.pretrainings:
             cells = [c for c in s.firsts if (c.task, c.pretraining) == (task, pretraining)]
             whole = turned.all(s, [(c,) for c in cells], "model")

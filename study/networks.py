@@ -9,7 +9,7 @@ import math
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -51,8 +51,10 @@ class Networks(Settings):
     pretraining_runs: int = Field(
         1, ge=1, le=20, description="independent pretraining runs; seed k finetunes run k modulo this number"
     )
-    tasks: tuple[Literal["gender", "identity"], ...] = Field(
-        ("gender", "identity"), min_length=1, description="finetuning tasks"
+    tasks: tuple[Annotated[str, Field(pattern=r"^\w[\w .-]*$")], ...] = Field(
+        ("gender", "identity"),
+        min_length=1,
+        description="finetuning tasks: identity, gender, or any other column of `attribute_tables`, in lower case",
     )
     seeds: int = Field(
         3, ge=2, le=50, description="random initialisations (classifier, data order) of each cell"
@@ -61,16 +63,17 @@ class Networks(Settings):
         0, ge=0, description="number of the first seed and pretraining run; others give a replication"
     )
     scope: Scope = Field("all", description="layers that finetuning changes")
-    finetuning_samples: dict[Literal["gender", "identity"], int] = Field(
+    finetuning_samples: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {"gender": 10000, "identity": 12000}, description="images shown during finetuning, per task"
     )
     finetuning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of finetuning")
     weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
     batch_size: int = Field(64, ge=2, le=4096, description="images per gradient step")
     muon: bool = Field(False, description="train by Muon instead of AdamW")
-    bfloat16: Literal["auto"] | bool = Field(
-        False,
-        description="train in mixed precision; 'auto': where processor or GPU have it, else it is far slower",
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32",
+        description="of training: bfloat16 (mixed) is twice as fast where the machine has it and far slower where not; "
+        "auto: what the machine has, and this is the value that is kept",
     )
     augment: bool = Field(False, description="mirror, shift and scale training images at random")
     threads: int = Field(
@@ -78,10 +81,20 @@ class Networks(Settings):
     )
 
 
+def fastest_precision(device: str) -> Literal["float32", "bfloat16"]:
+    """bfloat16 where the machine computes in it (AVX-512 BF16, AMX, or a GPU of its kind); float32 elsewhere."""
+    if device == "cuda":
+        has = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # old versions cannot tell
+        has = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return "bfloat16" if has else "float32"
+
+
 WEIGHTS = "model.safetensors"  # the file of a network
 BUILT_IN = ("procedural:objects", "procedural:faces", "none")
 STAGES = (1.0, 0.8, 0.6)  # share of finetuning after which a network is at stage 0, 1, 2
-RECIPE = ("weight_decay", "batch_size", "muon", "augment", "bfloat16", "threads", "device")
+RECIPE = ("weight_decay", "batch_size", "muon", "augment", "precision", "threads", "device")
 
 
 @step(
@@ -221,7 +234,7 @@ def train(
         trunk_done=done,
         seed=seed,
         augment=p.augment,
-        bfloat16=p.bfloat16,
+        bfloat16=p.precision == "bfloat16",
         validation=(pixels[checked], labels[checked]) if len(checked) else None,
         **options,
     )
@@ -274,17 +287,15 @@ def fits(p: Any) -> None:
 
 
 def check(s: Study) -> None:
-    """See that device and files of networks are there and as they should be, before anything is computed.
+    """See that files of networks are there and as they should be, before anything is computed.
 
     Downloads public weights. A file that was seen before is read for its hash only.
 
     Raises:
-        ParameterError: there is no such device or file, or the parameters do not fit the network in it.
+        ParameterError: there is no such file, or the parameters do not fit the network in it.
         WeightsError: weights cannot be had, or a file is not what it should be.
     """
     p = s.settings
-    if p.device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("device='cuda': there is no such GPU; set device=cpu, or device=auto")
     for label, name in p.pretrainings.items():
         if is_file(name):
             new = not layout.has(s, label)
@@ -356,8 +367,8 @@ def _frozen(p: Any, cell: Cell) -> bool:
 def _learned(s: Study, task: str) -> tuple[xr.Dataset, np.ndarray]:
     """The faces of a task and their classes."""
     faces = stimuli.faces(s)
-    of_task = np.flatnonzero(faces.group.values == task)
-    return faces.isel(image=of_task), stimuli.labels(faces, task)[of_task]
+    chosen = stimuli.of_task(faces, task)
+    return faces.isel(image=chosen), stimuli.labels(faces, task)[chosen]
 
 
 def _new(p: Any, classes: int, seed: int) -> vgg.VGG16:
@@ -377,6 +388,10 @@ def _predictions(faces: xr.Dataset, labels: np.ndarray, logits: torch.Tensor) ->
             "prediction": ("image", probability.argmax(1), {"long_name": "predicted class"}),
             "probability": ("image", of_true, attrs),
         },
-        coords={name: ("image", faces[name].values) for name in ("name", "identity", "gender", "split")},
+        coords={
+            name: ("image", faces[name].values)
+            for name in ("name", "identity", "gender", "split")
+            if name in faces
+        },
     )
     return dataset.assign(correct=dataset.prediction == dataset.label)

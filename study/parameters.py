@@ -39,7 +39,6 @@ from study import (
     sanity,
     shortcuts,
     stimuli,
-    training,
     verdicts,
     weights,
 )
@@ -96,10 +95,18 @@ class Parameters(
     def _lists_are_tuples(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_machine_is(cls, values: Any) -> Any:
+        # Results then depend on, and manifests then hold, what was used.
+        if isinstance(values, Mapping):
+            values = dict(values)
             if values.get("device") == "auto":
                 values["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-            if values.get("bfloat16") == "auto":
-                values["bfloat16"] = training.has_bfloat16(values.get("device", "cpu"))
+            if values.get("precision") == "auto":
+                values["precision"] = networks.fastest_precision(values.get("device", "cpu"))
         return values
 
     @model_validator(mode="after")
@@ -112,6 +119,16 @@ class Parameters(
             allowed = get_args(type(self).model_fields[name].annotation)
             if not values or not set(values) <= set(allowed) or len(set(values)) < len(values):
                 raise ValueError(f"multiverse: {name}={values}: name different ones of {', '.join(allowed)}")
+        other = [task for task in self.tasks if task not in ("identity", "gender")]
+        if self.faces == "procedural" and other:
+            raise ValueError(f"tasks={list(self.tasks)}: of drawn faces only gender and identity are known")
+        if self.faces != "procedural" and not self.attribute_tables and set(self.tasks) - {"identity"}:
+            raise ValueError(
+                f"attribute_tables: needed for tasks={list(self.tasks)} on photographs; give a table, or set "
+                "tasks=[identity]"
+            )
+        if taken := set(self.tasks) & stimuli.TAKEN:
+            raise ValueError(f"tasks={list(self.tasks)}: {sorted(taken)} is no attribute of a face")
         if missing := set(self.tasks) - set(self.finetuning_samples):
             raise ValueError(f"finetuning_samples: no entry for {sorted(missing)}")
         if self.sanity_label_people > self.narrow_people:
@@ -136,10 +153,6 @@ class Parameters(
             )
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"tasks={list(self.tasks)}: each task once")
-        if self.minimum_images > self.maximum_images:
-            raise ValueError(
-                f"minimum_images={self.minimum_images} exceeds maximum_images={self.maximum_images}"
-            )
         networks.fits(self)
         folders = [
             v for v in self.pretrainings.values() if not is_built_in(v) and not v.startswith("public:")
@@ -156,8 +169,6 @@ class Parameters(
             raise ValueError(
                 f"ratings_names={self.ratings_names!r}: names the people of `ratings`; give these too"
             )
-        if self.faces != "procedural" and self.gender_table is None and "gender" in self.tasks:
-            raise ValueError("gender_table: needed for the gender task on photographs")
         return self
 
     @model_validator(mode="after")
@@ -272,7 +283,9 @@ def load(profile: str = DEFAULT_PROFILE, data: str | Path | None = None, **overr
         more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD else []
         raise ParameterError("\n".join([*lines[:MOST_TOLD], *more])) from None
     if parameters.device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("device='cuda': PyTorch finds no GPU on this machine; set device=cpu")
+        raise ParameterError(
+            "device='cuda': PyTorch finds no GPU on this machine; set device=cpu, or device=auto"
+        )
     return parameters
 
 

@@ -131,7 +131,11 @@ def rankings(
 def maps(s: Study) -> xr.Dataset:
     """The maps of the whole grid: `relevance (model, image, y, x)`, with who is on which image as coordinates."""
     faces = stimuli.explained(s)
-    on_image = {name: ("image", faces[name].values) for name in ("identity", "gender", "split", "name")}
+    on_image = {
+        name: ("image", faces[name].values)
+        for name in ("identity", "gender", "split", "name")
+        if name in faces
+    }
     whole = explain.grid(s).assign_coords(on_image)
     return whole.assign_attrs(provenance=s.settings.as_json(), store_key=_key(s))
 
@@ -200,14 +204,14 @@ def examples(s: Study, count: int = 4) -> list[tuple[str, np.ndarray]]:
     """What stands for single faces in figures: `(label, image indices)` among the explained images.
 
     Procedural faces are shown one by one. Photographs of people are never shown one by one, only as the mean
-    of many people of one (annotated) gender.
+    of many people, of one (annotated) gender where it is known.
     """
     faces = stimuli.explained(s)
     if s.p.faces == "procedural":
         firsts = pd.Series(range(faces.sizes["image"])).groupby(faces.identity.values).first()
         chosen = firsts.iloc[np.linspace(0, len(firsts) - 1, count).astype(int)]
         return [(f"person {k + 1}", np.array([i])) for k, i in enumerate(chosen)]
-    groups = pd.Series(range(faces.sizes["image"])).groupby(faces.gender.values)
+    groups = pd.Series(range(faces.sizes["image"])).groupby(stimuli.kinds(faces))
     return [(f"mean of {len(index)} ({gender})", index.to_numpy()) for gender, index in groups]
 
 

@@ -297,11 +297,8 @@ class Study:
         return self._contents[name]
 
     def _folder(self, root: Path) -> str:
-        """Content hash of a folder; read again only when a name, size or time in it changed."""
-        listing = [
-            (str(f.relative_to(root)), f.stat().st_size, f.stat().st_mtime_ns) for f in root.rglob("*")
-        ]
-        key = provenance.digest([sorted(listing), provenance.code("faces.photographs")])
+        """Content hash of a folder of images; read again only when a name, size or time of one changed."""
+        key = provenance.digest([photographs.listing(root), provenance.code("faces.photographs")])
         folder = self.store.folder(
             "fingerprint", key, lambda path: store.save(photographs.fingerprint(root), path), dict
         )

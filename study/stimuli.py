@@ -1,7 +1,8 @@
 """The images of a study: which there are, and who is trained, validated, tested and explained on them.
 
-People of the *identity* task and people of the *gender* task are different people, so that gender networks are
-tested and explained on people they never saw, and every network is explained on the same held-out images.
+People of the *identity* task and the *others*, who serve all other tasks, are different people, so that those tasks'
+networks are tested and explained on people they never saw, and every network is explained on the same held-out images.
+Who goes where follows from names and tables alone (`listed`); `study.design` checks it before anything is computed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from study.steps import Study, step
 
 GENDERS = ("female", "male")
 EXPLAINED = ("explained_images", "explained_people")  # what decides which images are explained
+# Names that a table's column cannot have as a task: they name something else in results.
+TAKEN = {"name", "path", "file", "group", "split", "image", "channel", "x", "y", "pixels"}
 PRETRAINING_SEED_OFFSET = 1_000_003  # people of the pretraining set are nobody in the study
 
 
@@ -28,9 +31,19 @@ class Stimuli(Settings):
     """Which images there are, and who is held out."""
 
     faces: str = source(
-        "procedural", description="'procedural', or a folder under `data` with one folder per identity"
+        "procedural",
+        description="'procedural', or a folder under `data`: one folder per identity, or all files with a table",
     )
-    gender_table: str | None = source(None, description="CSV under `data`: identity,file,gender")
+    attribute_tables: tuple[str, ...] = source(
+        (),
+        description="tables under `data` that say of files, or of people, whatever is a task: identity,file,gender; "
+        "those of CelebA and FairFace as they are",
+    )
+    landmarks_table: str | None = source(
+        None,
+        description="table under `data` by which faces are turned and cut (then without `crop`): CelebA's, or "
+        "file,left_eye_x,left_eye_y,right_eye_x,right_eye_y",
+    )
     image_size: int = Field(64, ge=32, le=224, description="side of the network's input, pixels")
     crop: int | None = Field(
         None, ge=16, description="central square of a photograph that is used, source pixels"
@@ -44,12 +57,18 @@ class Stimuli(Settings):
     minimum_images: int = Field(
         20, ge=4, description="images a person needs for the identity task (photographs)"
     )
+    identity_people: int | None = Field(
+        None,
+        ge=2,
+        description="people in the identity task, drawn from those with enough images (photographs); the rest serve "
+        "the other tasks; none: all with enough images",
+    )
     maximum_images: int = Field(25, ge=4, description="images used of one person at most (photographs)")
     stimulus_seed: int = Field(0, ge=0, description="seed of procedural stimuli and of the splits")
     validation_share: Share = Field(
-        0.15, description="share of images (identity) or people (gender) to validate"
+        0.15, description="share of images (identity) or people (other tasks) to validate"
     )
-    test_share: Share = Field(0.25, description="share of images (identity) or people (gender) to test")
+    test_share: Share = Field(0.25, description="share of images (identity) or people (other tasks) to test")
     pretraining_classes: int = Field(40, ge=2, description="people in procedural face pretraining")
     pretraining_views: int = Field(80, ge=4, description="images per class in procedural pretraining")
     explained_images: int = Field(120, ge=4, le=100000, description="held-out images explained, at most")
@@ -60,9 +79,10 @@ class Stimuli(Settings):
 
 
 @step(
-    *("faces", "image_size", "stimulus_seed", "validation_share", "test_share"),
+    *("faces", "image_size", "stimulus_seed", "validation_share", "test_share", "tasks"),
     *("identities", "views", "gender_people", "gender_views"),
-    *("gender_table", "crop", "minimum_images", "maximum_images", "ratings_names"),
+    *("attribute_tables", "landmarks_table", "crop", "ratings_names"),
+    *("identity_people", "minimum_images", "maximum_images"),
     title="faces",
     keep=True,
 )
@@ -71,11 +91,23 @@ def faces(s: Study) -> xr.Dataset:
 
     Returns:
         The stimulus dataset (`pixels (image, channel, y, x)` uint8; procedural faces also `parts`, `factors`,
-        `views`, `landmarks`) with coordinates on `image`: identity, gender, name, `group` ("identity",
-        "gender", or "rated": photographs of rated people who have too few images to be trained on) and `split`
-        ("train", "validation", "test").
+        `views`, `landmarks`) with coordinates on `image`: identity, name, gender where it is known, the attribute of
+        every other task, `group` ("identity", "others", or "rated": photographs of rated people who have too few
+        images to be trained on) and `split` ("train", "validation", "test").
     """
-    return _split(_procedural(s.p) if s.p.faces == "procedural" else _photographs(s.p), s.p)
+    p, images = s.p, listed(s.p)
+    dataset = _drawn(p) if p.faces == "procedural" else drawn.read_images(images, p.image_size, p.crop)
+    return dataset.assign_coords({name: ("image", images[name].to_numpy(str)) for name in ("group", "split")})
+
+
+def listed(p: Any) -> pd.DataFrame:
+    """The images of `faces`, in order, without making or decoding any: identity, attributes, group and split.
+
+    Of photographs also name and path, and in `attrs["left_out"]` (name, reason) of what is left out.
+    ParameterError naming the parameter, where folder or tables cannot be used.
+    """
+    images = _people_drawn(p) if p.faces == "procedural" else _photographs(p)
+    return images.assign(split=_splits(images, p))
 
 
 @step(
@@ -93,10 +125,6 @@ def pretraining_set(s: Study, pretraining: str) -> xr.Dataset:
             dataset = drawn.make_faces(p.pretraining_classes, p.pretraining_views, p.image_size, seed)
         case "procedural:objects":
             dataset = drawn.make_objects(p.pretraining_views, p.image_size, p.stimulus_seed)
-        case _ if name.startswith("procedural:"):
-            raise ParameterError(
-                f"pretrainings: {name!r}: procedural sets are procedural:objects, procedural:faces"
-            )
         case _:
             dataset = drawn.read_folder(p.path(name), p.image_size)
     dataset = dataset[["pixels"]]
@@ -117,10 +145,10 @@ def explained(s: Study) -> xr.Dataset:
 def explained_index(s: Study, dataset: xr.Dataset) -> np.ndarray:
     """Indices (int64) of the images every network is explained on.
 
-    They are test images of the identity task, or of the gender task, whose test people no network ever saw; spread
+    They are test images of the identity task, or of the other tasks, whose test people no network ever saw; spread
     evenly over people, at most `explained_images`.
     """
-    group = {"known": "identity", "new": "gender"}[s.p.explained_people]
+    group = {"known": "identity", "new": "others"}[s.p.explained_people]
     held_out = np.flatnonzero((dataset.group.values == group) & (dataset.split.values == "test"))
     turn = pd.Series(dataset.identity.values[held_out]).groupby(dataset.identity.values[held_out]).cumcount()
     order = np.argsort(turn.to_numpy(), kind="stable")
@@ -143,17 +171,26 @@ def people(s: Study) -> np.ndarray:
     return explained(s).identity.values
 
 
-def classes(dataset: xr.Dataset, task: str) -> list[str]:
+def of_task(dataset: xr.Dataset | pd.DataFrame, task: str) -> np.ndarray:
+    """Which images `(N,)` bool are a task's: to learn, validate or test it."""
+    return np.asarray(dataset["group"] == ("identity" if task == "identity" else "others"))
+
+
+def classes(dataset: xr.Dataset | pd.DataFrame, task: str) -> list[str]:
     """Class names of a task, in the order of the network's outputs."""
     if task == "gender":
         return list(GENDERS)
-    return sorted(set(dataset.identity.values[dataset.group.values == "identity"]))
+    return sorted(set(np.asarray(dataset[task])[of_task(dataset, task)]))
 
 
 def labels(dataset: xr.Dataset, task: str) -> np.ndarray:
-    """Class index of every image (int64); -1 for people who are no class of the identity task."""
-    names = dataset.gender.values if task == "gender" else dataset.identity.values
-    return pd.Index(classes(dataset, task)).get_indexer(names).astype(np.int64)
+    """Class index of every image (int64); -1 for those of no class, as people who are not in the identity task."""
+    return pd.Index(classes(dataset, task)).get_indexer(dataset[task].values).astype(np.int64)
+
+
+def kinds(dataset: xr.Dataset) -> np.ndarray:
+    """What a mean of photographs is of, `(N,)` of str: a gender, or everyone where gender is not known."""
+    return dataset.gender.values if "gender" in dataset else np.full(dataset.sizes["image"], "everyone")
 
 
 def rated_names(p: Any) -> list[str] | None:
@@ -163,43 +200,78 @@ def rated_names(p: Any) -> list[str] | None:
     return sorted(set(ratings.read_names(p.path(p.ratings_names)).values()))
 
 
-def _procedural(p: Any) -> xr.Dataset:
+def _drawn(p: Any) -> xr.Dataset:
     how = p.image_size, p.stimulus_seed
     trained = drawn.make_faces(p.identities, p.views, *how)
     others = drawn.make_faces(p.gender_people, p.gender_views, *how, first_identity=p.identities)
-    groups = ["identity"] * trained.sizes["image"] + ["gender"] * others.sizes["image"]
-    return xr.concat([trained, others], "image").assign_coords(group=("image", groups))
+    return xr.concat([trained, others], "image")
 
 
-def _photographs(p: Any) -> xr.Dataset:
-    genders = p.path(p.gender_table) if p.gender_table else None
-    dataset = drawn.read_folder(
-        p.path(p.faces), p.image_size, crop=p.crop, genders=genders, limit=p.maximum_images
-    )
-    counts = pd.Series(dataset.identity.values).value_counts()
-    trained = set(counts.index[counts >= p.minimum_images])
-    if len(trained) < 2:
-        raise ParameterError(
-            f"minimum_images={p.minimum_images}: only {len(trained)} people in {p.faces!r} have that many images"
+def _people_drawn(p: Any) -> pd.DataFrame:
+    """What `_drawn` draws."""
+    sets = [(0, p.identities, p.views, "identity"), (p.identities, p.gender_people, p.gender_views, "others")]
+    parts = []
+    for first, people, views, group in sets:
+        _, gender = drawn.sample_identities(people, p.stimulus_seed, first_identity=first)
+        names = [f"id{first + k:04d}" for k in range(people)]
+        parts.append(
+            pd.DataFrame({"identity": names, "gender": gender, "group": group}).iloc[
+                np.arange(people).repeat(views)
+            ]
         )
-    names = dataset.identity.values
-    group = np.where(np.isin(names, rated_names(p) or []), "rated", "gender")
-    group = np.where(np.isin(names, list(trained)), "identity", group)
-    return dataset.assign_coords(group=("image", group))
+    return pd.concat(parts, ignore_index=True)
 
 
-def _split(dataset: xr.Dataset, p: Any) -> xr.Dataset:
+def _photographs(p: Any) -> pd.DataFrame:
+    tables = [p.path(name) for name in p.attribute_tables]
+    landmarks = p.path(p.landmarks_table) if p.landmarks_table else None
+    needed = [task for task in p.tasks if task != "identity"]
+    try:
+        images = drawn.list_images(p.path(p.faces), tables, needed, landmarks)
+    except ValueError as error:
+        raise ParameterError(
+            f"faces={p.faces!r}, attribute_tables={list(p.attribute_tables)}: {error}"
+        ) from None
+    trained = _for_identity(images, p)
+    group = np.where(images.identity.isin(rated_names(p) or []), "rated", "others")
+    images["group"] = np.where(images.identity.isin(trained), "identity", group)
+    used = images.groupby("identity").cumcount() < p.maximum_images
+    beyond = [(name, f"beyond maximum_images={p.maximum_images} of a person") for name in images.name[~used]]
+    rest = images[used].reset_index(drop=True)
+    rest.attrs = images.attrs | {"beyond": beyond, "counts": images.identity.value_counts().to_dict()}
+    return rest
+
+
+def _for_identity(images: pd.DataFrame, p: Any) -> pd.Index:
+    """The people of the identity task: drawn at random, from each class of the first other task in proportion."""
+    counts = images.identity.value_counts()
+    person = images.drop_duplicates("identity").set_index("identity").sort_index()
+    person = person[counts[person.index] >= p.minimum_images]
+    if p.identity_people is None or p.identity_people >= len(person):
+        return person.index
+    by = _strata(person.sample(frac=1, random_state=p.stimulus_seed), p)
+    place = (by.groupby(by).cumcount() + 0.5) / by.map(by.value_counts())
+    return place.sort_values(kind="stable").index[: p.identity_people]
+
+
+def _strata(images: pd.DataFrame, p: Any) -> pd.Series:
+    """The classes of the first task other than identity; else gender, where it is known."""
+    known = [task for task in (*p.tasks, "gender") if task != "identity" and task in images]
+    return images[known[0]] if known else pd.Series("all", images.index)
+
+
+def _splits(images: pd.DataFrame, p: Any) -> np.ndarray:
+    """Of the identity task each person's images are split, of the others people, by the first other task's classes."""
     rng = np.random.default_rng(p.stimulus_seed)
     shares = {"test": p.test_share, "validation": p.validation_share}
-    split = np.full(dataset.sizes["image"], "test", dtype="<U10")
-    trained = dataset.group.values == "identity"
-    split[trained] = _split_within(dataset.identity.values[trained], shares, rng)
-    others = dataset.group.values == "gender"
-    gender = pd.Series(dataset.gender.values[others], dataset.identity.values[others])
-    person = gender[~gender.index.duplicated()]
-    by_person = pd.Series(_split_within(person.to_numpy(), shares, rng), person.index)
-    split[others] = by_person[gender.index]
-    return dataset.assign_coords(split=("image", split))
+    split = np.full(len(images), "test", dtype="<U10")
+    trained = of_task(images, "identity")
+    split[trained] = _split_within(images.identity.to_numpy(str)[trained], shares, rng)
+    others = images[images.group == "others"]
+    person = _strata(others.drop_duplicates("identity").set_index("identity"), p)
+    by_person = pd.Series(_split_within(person.to_numpy(str), shares, rng), person.index)
+    split[images.group == "others"] = by_person[others.identity]
+    return split
 
 
 def _split_within(strata: np.ndarray, shares: dict[str, float], rng: np.random.Generator) -> np.ndarray:

@@ -152,13 +152,6 @@ def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, normalised: bo
     return (predict(model, pixels, normalised=normalised).argmax(1) == labels).float().mean().item()
 
 
-def has_bfloat16(device: str) -> bool:
-    """Whether a "cpu" or "cuda" multiplies in bfloat16 itself; one that does not is many times slower with it."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def _batches(images: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Indices of images, all in random order again and again, `steps` batches each time."""
     while True:

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from faces.photographs import FolderError, fingerprint, read_folder, read_genders
+from faces.photographs import EYES, FolderError, fingerprint, list_images, listing, read_folder, read_table
 
 SIZE = 32
 
@@ -39,6 +39,11 @@ def root(tmp_path):
 
 def read(root, **options):
     return read_folder(root, SIZE, **options)
+
+
+def genders(path) -> dict:
+    """Options for a table without which no image is of use."""
+    return {"tables": [path], "attributes": ["gender"]}
 
 
 # Edges blur over three pixels in a Lanczos filter: look at four or more from them.
@@ -185,7 +190,7 @@ def test_hidden_files_are_skipped(root):
 def test_a_readme_beside_the_identities_is_no_problem(root):
     (root / "README.txt").write_text("about")
     (root / "genders.csv").write_text("identity,gender\nAnn,f\nBen,m\n")
-    assert read(root, genders=root / "genders.csv").sizes["image"] == 4
+    assert read(root, **genders(root / "genders.csv")).sizes["image"] == 4
 
 
 def test_links_are_followed(root):
@@ -206,15 +211,43 @@ def test_names_that_are_not_utf8_are_read_and_printable(root):
     assert "Ren\\xe9/\\xff.png" in data.name.values
     with open(os.path.join(folder, b"\xfe.png"), "wb"):
         pass
-    with pytest.raises(FolderError, match=r"Ren\\xe9/\\xfe.png: empty"):
-        read(root)
+    assert list_images(root).attrs["left_out"] == [("Ren\\xe9/\\xfe.png", "empty (0 bytes)")]
+
+
+def unreadable(root) -> dict[str, str]:
+    """Put one of each kind of file that cannot be a photograph into `root`; path and a part of the reason of each."""
+    ann = root / "Ann"
+    (ann / "empty.jpg").write_bytes(b"")
+    (ann / "notes.txt").write_text("remember")
+    (ann / "~$0.doc").write_bytes(b"x")
+    write(ann / "more" / "0.png")
+    (ann / "broken.png").symlink_to(root / "nowhere.png")
+    (ann / "a.png").symlink_to(ann / "b.png")
+    (ann / "b.png").symlink_to(ann / "a.png")
+    (ann / ".#0.png").symlink_to("someone@machine.1234")
+    os.mkfifo(ann / "pipe.png")
+    write(root / "stray.png")
+    (root / "lost").symlink_to(root / "nowhere")
+    (root / "round").symlink_to(root)
+    return {
+        "Ann/empty.jpg": "empty",
+        "Ann/notes.txt": "ending",
+        "Ann/~$0.doc": "ending",
+        "Ann/more": "a folder inside an identity folder",
+        "Ann/broken.png": "broken link",
+        "Ann/a.png": "broken link",
+        "Ann/b.png": "broken link",
+        "Ann/pipe.png": "not a regular file",
+        "stray.png": "beside the identity folders",
+        "lost": "broken link",
+        "round": "a link to a folder that holds it",
+    }
 
 
 def damage(root) -> dict[str, str]:
-    """Put one of each kind of bad file into `root`; gives the path and a part of the reason of each."""
+    """Put one of each kind of damaged photograph into `root`; path and a part of the reason of each."""
     ann = root / "Ann"
     (ann / "text.jpg").write_text("not a picture")
-    (ann / "empty.jpg").write_bytes(b"")
     big = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for name in ("cut.jpg", "cut.png"):
         write(ann / name, big)
@@ -226,15 +259,8 @@ def damage(root) -> dict[str, str]:
     frames[0].save(ann / "pages.tif", save_all=True, append_images=frames[1:])
     Image.fromarray(picture()[..., 0].astype(np.float32)).save(ann / "float.tif")
     (ann / "bomb.png").write_bytes(bomb())
-    (ann / "notes.txt").write_text("remember")
-    write(ann / "more" / "0.png")
-    (ann / "broken.png").symlink_to(root / "nowhere.png")
-    os.mkfifo(ann / "pipe.png")
-    write(root / "stray.png")
-    (root / "lost").symlink_to(root / "nowhere")
     return {
         "Ann/text.jpg": "not an image",
-        "Ann/empty.jpg": "empty",
         "Ann/cut.jpg": "truncated",
         "Ann/cut.png": "",
         "Ann/header.png": "",
@@ -243,12 +269,6 @@ def damage(root) -> dict[str, str]:
         "Ann/pages.tif": "2 frames or pages",
         "Ann/float.tif": "32-bit",
         "Ann/bomb.png": "more than",
-        "Ann/notes.txt": "not an image",
-        "Ann/more": "a folder inside an identity folder",
-        "Ann/broken.png": "broken link",
-        "Ann/pipe.png": "not a regular file",
-        "stray.png": "beside the identity folders",
-        "lost": "a link that leads nowhere",
     }
 
 
@@ -267,7 +287,20 @@ def bomb() -> bytes:
     )
 
 
-def test_every_bad_file_is_named_in_one_error(root):
+def test_what_is_no_photograph_is_left_out_with_one_warning(root):
+    before = read(root)
+    expected = unreadable(root)
+    with pytest.warns(UserWarning, match=r"people: 11 left out:\n(  .*\n)+  \.\.\. and 1 more$") as warned:
+        assert (read(root).name == before.name).all()
+    assert len(warned) == 1
+    left_out = dict(list_images(root).attrs["left_out"])
+    assert left_out.keys() == expected.keys()
+    for path, reason in expected.items():
+        assert reason in left_out[path], (path, left_out[path])
+    assert len(listing(root)) == 4 and fingerprint(root)
+
+
+def test_every_damaged_photograph_is_named_in_one_error(root):
     expected = damage(root)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -313,15 +346,9 @@ def test_identities_without_images_are_reported(root):
     for k in range(12):
         (root / f"Empty{k:02}").mkdir()
     (root / "Empty00" / ".DS_Store").write_bytes(b"junk")
-    with pytest.warns(
-        UserWarning, match=r"12 identities without images are left out: Empty00, .*Empty09, \.\.\.$"
-    ):
+    with pytest.warns(UserWarning, match=r"(?s)12 left out:.*Empty00: a folder without images.*and 2 more$"):
         data = read(root)
     assert set(data.identity.values) == {"Ann", "Ben"}
-
-
-def test_limit_keeps_the_first_images_of_each_identity(root):
-    assert read(root, limit=1).name.values.tolist() == ["Ann/0.png", "Ben/0.png"]
 
 
 @pytest.mark.parametrize("content", [[], ["Ann"]], ids=["empty", "empty identity"])
@@ -356,65 +383,131 @@ def table(tmp_path, text: str, encoding: str = "utf-8"):
     ids=["identity", "file", "paths", "excel", "tabs", "quotes"],
 )
 def test_gender_tables(root, tmp_path, text):
-    data = read(root, genders=table(tmp_path, text))
+    data = read(root, **genders(table(tmp_path, text)))
     assert data.gender.values.tolist() == ["female", "female", "male", "male"]
 
 
 def test_gender_of_a_file_may_differ_from_the_persons_other_files(root, tmp_path):
     text = "identity,file,gender\nAnn,0.png,f\nAnn,1.png,m\nBen,0.png,m\nBen,1.png,m\n"
-    assert read(root, genders=table(tmp_path, text)).gender.values[:2].tolist() == ["female", "male"]
+    assert read(root, **genders(table(tmp_path, text))).gender.values[:2].tolist() == ["female", "male"]
 
 
 def test_accents_match_however_they_are_composed(tmp_path):
     write(tmp_path / "people" / "Rene\u0301" / "0.png")
-    found = read(tmp_path / "people", genders=table(tmp_path, "identity,gender\nRen\u00e9,m\n"))
+    found = read(tmp_path / "people", **genders(table(tmp_path, "identity,gender\nRen\u00e9,m\n")))
     assert found.gender.values.tolist() == ["male"]
 
 
-def test_missing_genders_and_bad_files_come_in_one_error(root, tmp_path):
-    (root / "Ann" / "bad.png").write_bytes(b"x")
-    with pytest.raises(FolderError) as caught:
-        read(root, genders=table(tmp_path, "identity,gender\nAnn,f\n"))
-    assert dict(caught.value.problems) == {
-        "Ann/bad.png": "is not an image, or damaged beyond recognition",
-        "Ben/0.png": "has no row in the gender table",
-        "Ben/1.png": "has no row in the gender table",
-    }
-
-
-def test_gender_is_not_asked_of_images_beyond_the_limit(root, tmp_path):
-    text = "identity,file,gender\nAnn,0.png,f\nBen,0.png,m\n"
-    assert read(root, limit=1, genders=table(tmp_path, text)).gender.values.tolist() == ["female", "male"]
+def test_people_without_what_is_needed_are_left_out(root, tmp_path):
+    one = table(tmp_path, "identity,gender\nAnn,f\nBen,\n")
+    images = list_images(root, **genders(one))
+    assert images.identity.tolist() == ["Ann", "Ann"]
+    assert images.attrs["left_out"] == [(f"Ben/{k}.png", "no gender in the tables") for k in range(2)]
+    everyone = list_images(root, [one])
+    assert len(everyone) == 4 and "gender" not in everyone, "which nobody asked for"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,gender\nAnn,f\n", "lacks the column identity; its columns are name, gender"),
-        ("", "cannot read the gender table"),
-        ("identity\nAnn\n", "lacks the column gender; its columns are identity"),
-        ("identity,gender\nAnn,f\nBen,m,x\n", "cannot read the gender table.*line 3"),
-        ("identity,gender\n\nAnn,f\n\nBen,1\n", "line 5: gender '1' of 'Ben' is neither"),
-        ("identity,gender\nAnn,f\nBen,1\n", "line 3: gender '1' of 'Ben' is neither"),
-        ("identity,gender\nAnn,\n", "line 2: gender '' of 'Ann' is neither"),
-        ("identity,gender\nAnn\n", "line 2: gender '' of 'Ann' is neither"),
+        ("name,gender\nAnn,f\n", "lacks a column file or identity; its columns are name, gender"),
+        ("", "cannot read the table"),
+        ("identity\nAnn\n", "no table has the column 'gender'; there are no"),
+        ("identity,age\nAnn,3\n", "no table has the column 'gender'; there are age"),
+        ("identity,gender\nAnn,f\nBen,m,x\n", "cannot read the table.*line 3"),
+        ("identity,gender\n\nAnn,f\n\nBen,1\n", "line 5: gender '1' is neither"),
+        ("identity,gender\nAnn,f\nBen,1\n", "line 3: gender '1' is neither"),
+        ("identity,gender\nAnn,\n", "Ann/0.png: no gender in the tables"),
         ("identity,gender\nAnn,f\nAnn,m\n", "line 3: Ann/ is male, but above female"),
-        ("identity,file,gender\nAnn,,f\nAnn,0.png,m\n", r"Ann/0\.png is male, but Ann is not"),
-        ("identity,gender\nA\0nn,f\n", r"Ann/0\.png: has no row"),
+        ("identity,file,gender\nAnn,,f\nAnn,0.png,m\n", r"Ann/0\.png is male, but Ann is female"),
+        ("identity,gender\nA\0nn,f\n", r"Ann/0\.png: no gender"),
     ],
 )
-def test_unusable_gender_tables_are_explained(root, tmp_path, text, message):
+def test_unusable_tables_are_explained(root, tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
-        read(root, genders=table(tmp_path, text))
+        list_images(root, **genders(table(tmp_path, text)))
 
 
-def test_gender_tables_that_are_no_text(root, tmp_path):
+def test_tables_that_are_no_text(tmp_path):
     with pytest.raises(ValueError, match="UTF-8"):
-        read_genders(table(tmp_path, "identity,gender\nRené,m\n", "latin-1"))
-    with pytest.raises(ValueError, match="cannot read the gender table"):
-        read_genders(tmp_path / "absent.csv")
-    with pytest.raises(ValueError, match="cannot read the gender table"):
-        read_genders(tmp_path)
+        read_table(table(tmp_path, "identity,gender\nRené,m\n", "latin-1"))
+    with pytest.raises(ValueError, match="cannot read the table"):
+        read_table(tmp_path / "absent.csv")
+    with pytest.raises(ValueError, match="cannot read the table"):
+        read_table(tmp_path)
+
+
+@pytest.fixture
+def celeba(tmp_path):
+    """CelebA as torchvision lays it out, small: four files of two people."""
+    root = tmp_path / "celeba"
+    for k in range(1, 5):
+        write(root / "img_align_celeba" / f"{k:06}.jpg", picture(seed=k))
+    (root / "identity_CelebA.txt").write_text("".join(f"{k:06}.jpg {2880 + k % 2}\n" for k in range(1, 5)))
+    attributes = "".join(
+        f"{k:06}.jpg {'1' if k % 2 else '-1'}  {'1' if k < 3 else '-1'}\n" for k in range(1, 5)
+    )
+    (root / "list_attr_celeba.txt").write_text(f"4\nMale Smiling \n{attributes}")
+    eyes = "".join(f"{k:06}.jpg 20  24   28  24  24  30  21 34  27  34\n" for k in range(1, 5))
+    points = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+    names = " ".join(f"{point}_{axis}" for point in points for axis in "xy")
+    (root / "list_landmarks_align_celeba.txt").write_text(f"4\n{names}\n{eyes}")
+    return root
+
+
+@pytest.mark.parametrize("inside", ["", "img_align_celeba"])
+def test_celeba_as_it_comes(celeba, inside):
+    tables = [celeba / "identity_CelebA.txt", celeba / "list_attr_celeba.txt"]
+    landmarks = celeba / "list_landmarks_align_celeba.txt"
+    images = list_images(celeba / inside, tables, ["gender", "smiling"], landmarks)
+    assert images.identity.tolist() == ["2881", "2880", "2881", "2880"]
+    assert images.gender.tolist() == ["male", "female", "male", "female"]
+    assert images.smiling.tolist() == ["yes", "yes", "no", "no"]
+    assert images[list(EYES)].to_numpy().tolist() == [[20, 24, 28, 24]] * 4
+
+
+def test_fairface_as_it_comes(tmp_path):
+    rows = []
+    for part in ("train", "val"):
+        for k in range(3):
+            write(tmp_path / "faces" / part / f"{k}.jpg", picture(seed=k))
+            rows.append(f"{part}/{k}.jpg,20-29,{'Male' if part == 'val' else 'Female'},Black,True")
+    one = table(tmp_path, "\n".join(["file,age,gender,race,service_test", *rows]))
+    images = list_images(tmp_path / "faces", [one], ["gender", "race"])
+    assert images.identity.nunique() == 6, "everyone is on one photograph"
+    assert images.gender.tolist() == ["female"] * 3 + ["male"] * 3 and set(images.race) == {"Black"}
+    assert list_images(tmp_path / "faces" / "val", [one], ["gender"]).gender.tolist() == ["male"] * 3
+
+
+def test_files_without_folders_or_table_are_nobodys(tmp_path):
+    write(tmp_path / "0.png")
+    with pytest.raises(ValueError, match="no identity folders; a table has to say whose"):
+        list_images(tmp_path)
+
+
+def test_eyes_come_to_lie_at_one_place(tmp_path):
+    """A picture with a red left and a blue right eye, turned and scaled: both are found where they belong."""
+    y, x = np.mgrid[0:200, 0:200]
+    rows = ["identity,file,left_eye_x,left_eye_y,right_eye_x,right_eye_y"]
+    for k, (one, two) in enumerate([((70, 90), (120, 90)), ((80, 80), (110, 120)), ((20, 60), (60, 50))]):
+        pixels = np.full((200, 200, 3), 128, np.uint8)
+        for (across, down), colour in ((one, (255, 0, 0)), (two, (0, 0, 255))):
+            pixels[(x - across) ** 2 + (y - down) ** 2 <= 36] = colour
+        write(tmp_path / "people" / "Ann" / f"{k}.png", pixels)
+        eyes = (*two, *one) if k == 1 else (*one, *two)  # whichever is called left
+        rows.append(f"Ann,{k}.png," + ",".join(map(str, eyes)))
+    data = read(tmp_path / "people", landmarks=table(tmp_path, "\n".join(rows)), crop=199)
+    for face in data.pixels.values.astype(int):
+        red, blue = face[0] - face[2], face[2] - face[0]
+        places = [np.argwhere(colour > 100).mean(0) / (SIZE - 1) for colour in (red, blue)]
+        assert np.allclose(places, [[0.42, 0.5 - 0.18], [0.42, 0.5 + 0.18]], atol=0.03)
+        assert (face[:, 0, 0] == 128).all(), "beyond the picture its edge goes on"
+
+
+def test_eyes_at_one_place_are_an_error(root, tmp_path):
+    text = "identity,left_eye_x,left_eye_y,right_eye_x,right_eye_y\nAnn,5,5,5,5\nBen,10,10,30,10\n"
+    with pytest.raises(FolderError, match=r"Ann/0.png: its eyes are 0 pixels apart"):
+        read(root, landmarks=table(tmp_path, text))
 
 
 def test_fingerprint_follows_content_and_names_alone(root, tmp_path):
@@ -440,10 +533,12 @@ def test_fingerprint_follows_content_and_names_alone(root, tmp_path):
     assert len(seen) == 5
 
 
-def test_fingerprint_names_unreadable_files(root):
-    (root / "Ann" / "broken.png").symlink_to(root / "nowhere")
-    with pytest.raises(FolderError, match=r"Ann/broken\.png"):
-        fingerprint(root)
+def test_a_changed_file_behind_a_link_is_noticed(root, tmp_path):
+    write(tmp_path / "elsewhere" / "0.png")
+    (root / "Cid").symlink_to(tmp_path / "elsewhere")
+    before = listing(root), fingerprint(root)
+    write(tmp_path / "elsewhere" / "1.png")
+    assert listing(root) != before[0] and fingerprint(root) != before[1]
 
 
 def test_progress_names_the_folder(root, capsys):

@@ -80,3 +80,18 @@ def test_a_changed_file_of_a_network_makes_sections_out_of_date(tmp_path):
             file.write_bytes(content)
         keys.add(find("models").key(p, {}))
     assert len(keys) == 3
+
+
+def test_broken_links_and_circles_under_data_stop_nothing(tmp_path):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (data / "people", elsewhere):
+        folder.mkdir(parents=True)
+    (data / ".#genders.csv").symlink_to("someone@machine.1234")
+    (data / "circle").symlink_to(data)
+    (data / "itself").symlink_to(data / "itself")
+    (data / "people" / "Ann").symlink_to(elsewhere)
+    section, p = find("masking"), parameters.load("smoke", data)
+    before = section.key(p, {})
+    assert section.key(p, {}) == before
+    (elsewhere / "1.jpg").write_bytes(b"x")
+    assert section.key(p, {}) != before, "behind a link"

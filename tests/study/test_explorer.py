@@ -49,7 +49,12 @@ def test_one_photograph_is_never_shown(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "faces" / f"p{person}" / f"{view}.png")
     rows = [f"p{n},{v}.png,{'female' if n < 14 else 'male'}" for n in range(20) for v in range(8)]
     (tmp_path / "gender.csv").write_text("\n".join(["identity,file,gender", *rows]) + "\n")
-    changes = {"faces": "faces", "gender_table": "gender.csv", "minimum_images": 8, "maximum_images": 8}
+    changes = {
+        "faces": "faces",
+        "attribute_tables": ["gender.csv"],
+        "tasks": ["identity"],
+        "minimum_images": 8,
+    }
     photographs = tiny_study(tmp_path / "store", tmp_path, **changes, explained_images=40)
     shown = explorer.chosen(photographs)
     assert list(shown.label.values) == ["mean of 14 people (female)"], "a mean of six could show who they are"
@@ -58,6 +63,6 @@ def test_one_photograph_is_never_shown(tmp_path):
 
 
 def test_nothing_is_shown_where_no_mean_is_of_enough_people(root, photographs):
-    changes = {"faces": "people", "gender_table": "genders.csv", "minimum_images": 6, "crop": 36}
+    changes = {"faces": "people", "attribute_tables": ["genders.csv"], "minimum_images": 6, "crop": 36}
     shown = explorer.chosen(tiny_study(root, photographs, **changes))
     assert shown.sizes["face"] == 0

@@ -58,7 +58,7 @@ def test_tasks_and_directions_are_told_apart(tiny):
 
 
 def test_a_study_of_one_task_or_one_pretraining_has_what_can_be_asked(root):
-    one = tiny_study(root, pretrainings={"faces": "procedural:faces"}, tasks=["identity"])
+    one = tiny_study(root, pretrainings={"faces": "procedural:faces"}).but(tasks=("identity",))
     assert [claims.claim(one, name)["verdict"] for name in ("C1", "C4", "C5", "C6", "C9")] == [
         "inconclusive"
     ] * 5

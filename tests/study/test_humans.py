@@ -79,7 +79,7 @@ def test_ratings_of_the_users_own(root, photographs):
         root,
         photographs,
         faces="people",
-        gender_table="genders.csv",
+        attribute_tables=["genders.csv"],
         pretrainings={"others": "others"},
         minimum_images=6,
         crop=36,
@@ -91,8 +91,9 @@ def test_ratings_of_the_users_own(root, photographs):
     assert result["people"] == 6 and result["pairs"] == 15 and not result["simulated"]
     assert result["ceiling"] is None and "no noise ceiling" in result["note"]
     assert list(humans.factor_shares(s).source) == ["none"]
-    with pytest.raises(ValueError, match="name `ratings`"):
-        humans.agreement(s.but(ratings=(), ratings_names=None))
+    nobody = s.but(ratings=(), ratings_names=None)
+    assert humans.agreement(nobody)["note"] == "there are no ratings of these photographs"
+    assert {part["verdict"] for part in humans.claim(nobody)["parts"]} == {"inconclusive"}
 
 
 def test_other_observers_ask_no_network_again(tiny):

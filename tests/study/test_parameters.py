@@ -55,7 +55,9 @@ def test_the_full_study_has_public_weights_at_their_size(tmp_path):
         ("seeds", 8, r"pretraining_runs=5, seeds=8: .*set seeds=10, or pretraining_runs=1"),
         ("seeds", 5, r"pretraining_runs=5, seeds=5: .*at least 2; set seeds=10"),
         ("pretraining_runs", 2, r"pretraining_runs=2: .*set pretraining_runs=3, or 1"),
-        ("minimum_images", 30, r"minimum_images=30 exceeds maximum_images=25"),
+        ("tasks", ["gender", "smiling"], r"tasks=\['gender', 'smiling'\]: of drawn faces only"),
+        ("tasks", ["<b>"], r"tasks.*<b>"),
+        ("finetuning_samples", {"gender": 0, "identity": -5}, r"finetuning_samples.gender=0.*greater than"),
     ],
 )
 def test_bad_value_is_one_error_that_names_it(name, value, said):

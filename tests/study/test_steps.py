@@ -231,7 +231,7 @@ def results(root):
 
 
 def test_a_change_of_the_study_recomputes_only_what_it_affects(tmp_path):
-    tiny = tiny_study(tmp_path, pretrainings={"none": "none"}, tasks=["gender"])
+    tiny = tiny_study(tmp_path, pretrainings={"none": "none"}).but(tasks=("gender",))
     masking.curves.each(tiny)
     before = results(tmp_path)
     masking.curves.each(tiny.but(fill="blur"))

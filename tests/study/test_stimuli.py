@@ -11,7 +11,7 @@ from study.settings import ParameterError
 def of_photographs(root, folder, **changes):
     names = {
         "faces": "people",
-        "gender_table": "genders.csv",
+        "attribute_tables": ["genders.csv"],
         "pretrainings": {"things": "things", "others": "others"},
         "minimum_images": 6,
         "crop": 36,
@@ -25,10 +25,10 @@ def of_photographs(root, folder, **changes):
 def test_people_of_the_gender_test_are_in_no_training(tiny):
     people = stimuli.faces(tiny)
     frame = pd.DataFrame({name: people[name].values for name in ("identity", "gender", "group", "split")})
-    tested = set(frame.query("group == 'gender' and split == 'test'").identity)
+    tested = set(frame.query("group == 'others' and split == 'test'").identity)
     assert tested and not tested & set(frame.query("split != 'test'").identity)
     assert not tested & set(frame.query("group == 'identity'").identity)
-    assert set(frame.query("group == 'gender' and split == 'test'").gender) == {"female", "male"}
+    assert set(frame.query("group == 'others' and split == 'test'").gender) == {"female", "male"}
     identity = frame.query("group == 'identity'").groupby("identity").split.unique()
     assert all(set(splits) == {"train", "validation", "test"} for splits in identity)
 
@@ -43,7 +43,7 @@ def test_every_network_is_explained_on_the_same_unseen_images(tiny):
 def test_new_people_are_in_no_training_and_no_class(tiny):
     s = tiny.but(explained_people="new")
     new, dataset = stimuli.explained(s), stimuli.faces(s)
-    assert set(new.split.values) == {"test"} and set(new.group.values) == {"gender"}
+    assert set(new.split.values) == {"test"} and set(new.group.values) == {"others"}
     seen = dataset.identity.values[dataset.split.values != "test"]
     assert not set(stimuli.people(s)) & set(seen) and not set(stimuli.people(s)) & set(stimuli.people(tiny))
     assert (stimuli.explained_inputs(s, "identity")[1] == -1).all()
@@ -53,7 +53,7 @@ def test_new_people_are_in_no_training_and_no_class(tiny):
 def test_photographs_from_folders_of_the_users_own(root, photographs):
     s = of_photographs(root, photographs)
     groups = pd.Series(stimuli.faces(s).group.values).value_counts()
-    assert groups["identity"] == 32 and groups["rated"] == 4 and groups["gender"] == 16
+    assert groups["identity"] == 32 and groups["rated"] == 4 and groups["others"] == 16
     ledger = claims.ledger(s)
     assert {record["verdict"] for record in ledger} <= {"supported", "contradicted", "inconclusive"}
     rated = next(record for record in ledger if record["id"] == "C8")
@@ -75,8 +75,8 @@ def test_a_changed_photograph_changes_the_key(tmp_path, photographs):
 
 def test_missing_folder_and_too_few_images_are_named(root, photographs):
     with pytest.raises(ParameterError, match="'nobody': no such file or folder"):
-        stimuli.faces(of_photographs(root, photographs, faces="nobody"))
+        of_photographs(root, photographs, faces="nobody")
     with pytest.raises(ParameterError, match=r"minimum_images=9: only 0 people"):
-        stimuli.faces(of_photographs(root, photographs, minimum_images=9))
-    with pytest.raises(ParameterError, match="gender_table: needed"):
-        of_photographs(root, photographs, gender_table=None)
+        of_photographs(root, photographs, minimum_images=9)
+    with pytest.raises(ParameterError, match="attribute_tables: needed"):
+        of_photographs(root, photographs, attribute_tables=[])

@@ -26,15 +26,14 @@ def study(tmp_path_factory):
         "smoke",
         root=tmp_path_factory.mktemp("store"),
         pretrainings={"none": "none"},
-        tasks=["gender"],
-        finetuning_samples={"gender": 128},
+        finetuning_samples={"gender": 128, "identity": 128},
         evidence=[SET],
         width=0.125,
         finetuning_rate=2e-3,
         evidence_people=1500,
         evidence_samples=7500,
         evidence_images=60,
-    )
+    ).but(tasks=("gender",))
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +249,10 @@ def test_the_table_of_interventions_has_every_rival_with_an_interval(study):
 def as_photographs(study, monkeypatch):
     """The same images without what only drawn faces have, as if they came from a folder."""
     drawn = ["parts", "factors", "views"]
-    monkeypatch.setattr(stimuli, "_photographs", lambda p: stimuli._procedural(p).drop_vars(drawn))
+    monkeypatch.setattr(stimuli, "_photographs", stimuli._people_drawn)
+    monkeypatch.setattr(
+        stimuli.drawn, "read_images", lambda *_: stimuli._drawn(study.settings).drop_vars(drawn)
+    )
     return study.but(faces="procedural photographs", intervention_images=8, finetuning_samples={"gender": 64})
 
 
