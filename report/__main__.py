@@ -45,12 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     add("pdf", _pdf, "the whole paper as one PDF (needs a Chromium)", usual)
     run = add("run", _run, "execute and render one section with changed parameters", usual)
     run.add_argument("section", help="file name in book/, without the ending")
-    run.add_argument(
-        "-p", dest="changes", action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
-    )
     text = "run an expensive experiment and store its tables in book/stored"
     kept = add("store", _store, text, stored.PROFILE)
     kept.add_argument("experiment", choices=sorted(stored.EXPERIMENTS))
+    for changed in (run, kept):
+        changed.add_argument(
+            "-p", dest="changes", action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
+        )
     add("check", _check, "compare every stored result with what was written", None)
     add("status", _status, "list the sections, what they took, and whether they are up to date", usual)
     pair = add("compare", _compare, "a page that shows what moved between two builds", None)
@@ -74,7 +75,8 @@ def _run(chosen: argparse.Namespace) -> str:
 
 
 def _store(chosen: argparse.Namespace) -> object:
-    return stored.store(open_study(chosen.profile, chosen.data), chosen.experiment)
+    s = open_study(chosen.profile, chosen.data, **params.parse_assignments(chosen.changes))
+    return stored.store(s, chosen.experiment)
 
 
 def _status(chosen: argparse.Namespace) -> str:

@@ -33,8 +33,8 @@ def build(profile: str, data: str | None = None) -> Path:
     """Make the book with one profile; return its front page.
 
     Raises:
-        ParameterError, WeightsError: the profile, or a network that it names, is wrong, or its study cannot work. Nothing
-            was computed.
+        ParameterError, WeightsError: the profile, or a network that it names, is wrong, or its study cannot work.
+            Nothing was computed.
         BuildError: a cell failed, or a page could not be rendered. What was finished is kept.
     """
     parameters, book, folder = _checked(profile, data), sections(), BUILD / profile

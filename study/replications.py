@@ -40,12 +40,20 @@ def replication(s: Study, number: int) -> Study:
 
 
 def tables(s: Study) -> dict[str, pd.DataFrame]:
-    """The tables that are stored: `replications`, one row per replication and part of a claim (see `rows`)."""
-    numbers = tqdm(
-        range(s.p.replications + 1), desc="replications", unit="study", disable=not s.p.replications
+    """The tables that are stored: `replications`, one row per replication and part of a claim (see `rows`).
+
+    Replications of the same study that are stored already, and still current, are not made again.
+    """
+    kept = stored.of_study(s, "replications")
+    there = (
+        kept.tables["replications"] if kept and not kept.outdated(s) else pd.DataFrame({"replication": []})
     )
+    missing = sorted(set(range(s.p.replications + 1)) - set(there.replication))
+    numbers = tqdm(missing, desc="replications", unit="study", disable=not s.p.replications)
     each = [rows(claims.ledger(replication(s, number)), number) for number in numbers]
-    return {"replications": pd.concat(each, ignore_index=True)}
+    whole = pd.concat([*([there] if len(there) else []), *each], ignore_index=True)
+    whole.attrs["seconds"] = kept.manifest["seconds"] if kept and len(there) else 0
+    return {"replications": whole}
 
 
 def rows(records: list[dict[str, Any]], number: int) -> pd.DataFrame:

@@ -77,7 +77,9 @@ def store(s: Study, name: str) -> Path:
         "profile": s.p.profile,
         "parameters": s.settings.computed(),
         "environment": provenance.environment(),
-        "seconds": round(time.monotonic() - started),
+        "seconds": round(
+            time.monotonic() - started + sum(t.attrs.get("seconds", 0) for t in tables.values())
+        ),
     }
     folder, temporary = FOLDER / name, FOLDER / f".{name}"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -106,14 +108,18 @@ def recall(name: str) -> Stored:
 
 
 def of_study(s: Study, name: str) -> Stored | None:
-    """The stored result `name`, if every parameter that a claim depends on is what it was there, else None."""
+    """The stored result `name`, if every parameter that a claim depends on is what it was there, else None.
+
+    A parameter that there was none of at that time counts as its default.
+    """
     try:
         kept = recall(name)
     except FileNotFoundError:
         return None
     decisive = set().union(*(step.depends_on() for step in claims.STEPS.values())) - {"device"}
-    here, there = json.loads(s.settings.model_dump_json()), kept.manifest["parameters"]
-    return kept if all(each in there and there[each] == here[each] for each in decisive) else None
+    here = json.loads(s.settings.model_dump_json())
+    there = json.loads(type(s.settings).model_construct().model_dump_json()) | kept.manifest["parameters"]
+    return kept if all(there[each] == here[each] for each in decisive) else None
 
 
 def recall_or(s: Study, name: str, live: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], str]:

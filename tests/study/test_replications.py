@@ -101,3 +101,22 @@ def test_replications_are_stored_and_counted_in_the_ledger(root, tmp_path, monke
         assert again["n"] == 2 and again["same"] == (verdicts == before["verdict"]).sum()
     assert "of 2 replications" in prose.ledger(records).data
     assert set(replications.best(s.but(finetuning_rate=0.5, replications=0), own)[0].replication) == {0}
+
+
+def test_replications_that_are_stored_are_not_made_again(tiny, tmp_path, monkeypatch):
+    """More of them later, with the same command, go on where the last ones ended."""
+    made = []
+
+    def ledger(s):
+        made.append(s.p.stimulus_seed - tiny.p.stimulus_seed)
+        part = {"label": "tasks", "estimate": 0.5, "ci_low": 0.0, "ci_high": 1.0, "verdict": "supported"}
+        return [{"id": "C4", "part": "tasks", "parts": [part]}]
+
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    monkeypatch.setattr(claims, "ledger", ledger)
+    for number in (1, 3):
+        stored.store(tiny.but(replications=number), "replications")
+    assert made == [0, 1000, 2000, 3000]
+    assert stored.recall("replications").tables["replications"].replication.tolist() == [0, 1, 2, 3]
+    stored.store(tiny.but(replications=1, fill="blur"), "replications")
+    assert made[4:] == [0, 1000], "another study"
