@@ -13,7 +13,7 @@ STAMP := .venv/installed
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
-	@echo "  Variables:    PROFILE (smoke, demo, lfw), DATA (your image folders), PYTHON"
+	@echo "  Variables:    PROFILE (smoke, demo, lfw, paper), DATA (your image folders), PYTHON"
 
 book: $(STAMP) ## the paper with PROFILE, into _build/PROFILE/html/index.html
 	@$(RUN) -m report book --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
