@@ -91,9 +91,16 @@ def analyses(s: Study) -> pd.DataFrame:
                 missing[tuple(getattr(universe.p, key) for key in COSTLY)].append((universe, name))
     for universe, name in chain.from_iterable(missing.values()):
         claims.STEPS[name].prepare(universe, [()])
-    jobs = [(s.store.root, [(u.settings, name) for u, name in group]) for group in missing.values()]
-    sizes = [len(group) for group in missing.values()]
-    parallel.each(decide, jobs, sizes, "analyses", s.p.workers, s.p.threads, unit="analysis")
+    each = max(1, s.p.workers // max(1, len(missing)))  # jobs of a group, so that no worker is idle
+    groups = [
+        group[k * len(group) // each : (k + 1) * len(group) // each]
+        for group in missing.values()
+        for k in range(each)
+    ]
+    jobs = [(s.store.root, [(u.settings, name) for u, name in group]) for group in groups]
+    parallel.each(
+        decide, jobs, [len(group) for group in groups], "analyses", s.p.workers, s.p.threads, unit="analysis"
+    )
     records = [claims.claim(universe, name) for name, _, _, universe in rows]
     return pd.DataFrame(
         {"claim": name} | chosen | {key: record[key] for key in NUMBERS} | {"is_default": is_default}
