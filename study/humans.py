@@ -157,9 +157,10 @@ def verification(s: Study, cell: Cell) -> xr.Dataset:
     """Why a network finds each rated person's image similar to the other rated people: `relevance (image, y, x)`.
 
     It explains `cosine (image)`, the mean cosine of the image's embedding and each other person's, who is the mean
-    embedding of their images, as people are enrolled. Relevance is linear in the embedding that it starts from, so this
-    one map is the mean of the maps of all pairs that the image is in, at the price of one: maps of single pairs would
-    be as many again as there are people (in the default study a minute, not seconds, for the first image of each).
+    embedding of their images, as people are enrolled. Relevance is linear in the weights that it starts from, so this
+    one map is the mean of the maps of all pairs that the image is in, at the price of one. Maps of single pairs would
+    be as many times dearer as there are people, and change little: for three networks of the default study and the
+    first image of each of 60 people, dissimilarities of images weighted by either correlate at 0.99 or more (ranks).
     """
     faces, own = rated(s), responses(s, cell).features.values
     people, of = _enrolled(own, faces.identity.values)
@@ -312,9 +313,8 @@ def claim(s: Study) -> dict[str, Any]:
     parts = [part(region, label, estimates[name], pair, s.p.confidence) for label, name in labels.items()]
     label = "correlation with images weighted by verification relevance"
     parts.append(part(region, label, estimates["verified"], pair, s.p.confidence, decides=False))
-    either = Region(
-        low=0, high=0, outside=True
-    )  # of two weightings, or pretrainings, neither is expected to be ahead
+    # Of two weightings, as of two pretrainings, neither is expected to be ahead.
+    either = Region(low=0, high=0, outside=True)
     for label in (VERIFIED, *(_difference(a, b) for a, b in combinations(s.p.pretrainings, 2))):
         parts.append(part(either, label, estimates[label], pair, s.p.confidence, decides=False))
     return answer(region, parts)
