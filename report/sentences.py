@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 
 from analysis import evidence
 from report import prose
@@ -215,6 +216,17 @@ def defaults(records: list[Mapping[str, Any]]) -> str:
         f"The stored analyses’ own default says otherwise of {', '.join(apart)}: the same analysis on another machine, "
         "or before the code changed. Counts below are for the verdict of the ledger."
     )
+
+
+def pairs(shown: xr.Dataset) -> str:
+    """Where the pairs that are shown stand for people and for networks: of `study.humans.pairs`."""
+    each = [
+        f"{kind}, {100 * people:.0f} and {100 * networks:.0f} % (cosine {prose.number(cosine)})"
+        for kind, people, networks, cosine in zip(
+            *(shown[name].values for name in ("pair", "people", "networks", "cosine")), strict=True
+        )
+    ]
+    return f"Of all pairs, this many are more alike than those shown, to observers and to networks: {'; '.join(each)}."
 
 
 def verdicts_again(table: pd.DataFrame) -> str:

@@ -13,8 +13,10 @@ import torch
 import xarray as xr
 from pydantic import Field
 from rsatoolbox.rdm import RDMs
+from scipy.spatial.distance import pdist
+from scipy.stats import rankdata
 
-from analysis import rsa, transfer
+from analysis import lrp, rsa, transfer
 from analysis.inference import Estimate
 from study import networks, observers, ratings, relevance, stimuli, vgg
 from study.grid import Cell
@@ -27,9 +29,11 @@ LEVELS = {
     "features": "features of the last hidden layer",
     "maps": "relevance maps",
     "weighted": "images weighted by relevance",
+    "verified": "images weighted by verification relevance",
 }
 ALL, WITHIN = "all pairs", "within gender"  # which pairs of people count
 GAIN = "gain over unweighted images"
+VERIFIED = "verification minus decision relevance"
 IMAGES_PER_PERSON = 10
 PEOPLE_PER_GENDER = 3  # fewer have too few pairs of one gender to compare
 # The simulated observers' weights on the factors, in arbitrary units: features of the inner face above all.
@@ -69,6 +73,17 @@ class Humans(Settings):
 
 
 RATED = ("ratings_names", "rated_identities")  # what decides who is compared
+JUDGES = (  # and by whom
+    *("faces", "ratings", "ratings_columns", "ratings_direction"),
+    *("raters", "observer_noise", "stimulus_seed"),
+)
+# The pairs that are shown, and the signs of the ranks (people's, networks') whose sum is least.
+PAIRS = {
+    "alike to both": (1, 1),
+    "unlike to both": (-1, -1),
+    "alike to people alone": (1, -1),
+    "alike to networks alone": (-1, 1),
+}
 
 
 def judged(p: Any) -> bool:
@@ -111,11 +126,129 @@ def responses(s: Study, cell: Cell) -> xr.Dataset:
     return maps.assign(features=(("image", "feature"), features))
 
 
+def explain_cosine(
+    model: vgg.VGG16, images: torch.Tensor, own: torch.Tensor, others: torch.Tensor, composite: str
+) -> lrp.Explanation:
+    """Why faces are similar to a verifying system: LRP of the cosine of two embeddings, from the side of one face.
+
+    With e1 of this face and e2 of the other, both lengths held, cos = e1 . e2 / |e1||e2| is an output of one more
+    linear layer on e1, whose weights are e2 / |e1||e2|. Swapped, the same holds for the other face, so a pair is two
+    images of one batch. A map sums to the cosine less what biases and stabilisers took. Relevance of pairs of pixels,
+    one in each face (BiLRP: Eberle et al. 2022), summed over the other face's pixels, is this map, less what the other
+    face's biases and stabilisers took.
+
+    Args:
+        images, own: `(N, 3, H, W)` normalised, and their embeddings `(N, K)`: the last hidden layer after its ReLU.
+        others: `(N, K)`, or `(N, T, K)` for T others that share the passes up: embeddings of length 1, or means of
+            such, for the mean of their cosines.
+    """
+    lengths = own.norm(dim=1).clamp(min=torch.finfo(own.dtype).tiny)
+    weights = others / lengths.view(-1, *[1] * (others.ndim - 1))
+    embedder = vgg.sequential(model)[:-1]
+    return lrp.LRP(embedder, composite, **vgg.bounds(composite)).explain(images, weights)
+
+
 @step(
-    *("grid", *RATED, "faces", "ratings", "ratings_columns", "ratings_direction"),
-    *("raters", "observer_noise", "stimulus_seed"),
+    *("composite", *RATED),
+    needs=[networks.finetuned, responses, stimuli.faces],
+    title="relevance for verification",
+)
+def verification(s: Study, cell: Cell) -> xr.Dataset:
+    """Why a network finds each rated person's image similar to the other rated people: `relevance (image, y, x)`.
+
+    It explains `cosine (image)`, the mean cosine of the image's embedding and each other person's, who is the mean
+    embedding of their images, as people are enrolled. Relevance is linear in the weights that it starts from, so this
+    one map is the mean of the maps of all pairs that the image is in, at the price of one. Maps of single pairs would
+    be as many times dearer as there are people, and change little: for three networks of the default study and the
+    first image of each of 60 people, dissimilarities of images weighted by either correlate at 0.99 or more (ranks).
+    """
+    faces, own = rated(s), responses(s, cell).features.values
+    people, of = _enrolled(own, faces.identity.values)
+    others = torch.from_numpy(((people.sum(0) - people) / (len(people) - 1))[of]).to(s.p.device)
+    images = vgg.normalise(torch.from_numpy(faces.pixels.values)).to(s.p.device)
+    model, own = networks.network(s, cell), torch.from_numpy(own).to(s.p.device)
+    found = explain_cosine(model, images, own, others, s.p.composite)
+    maps = found.relevance.sum(1).cpu().numpy()
+    return xr.Dataset(
+        {"relevance": (("image", "y", "x"), maps), "cosine": ("image", found.start.cpu().numpy())}
+    )
+
+
+def _enrolled(embeddings: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each person's mean embedding `(person, K)`, of length 1, in alphabetical order, and whom each image shows."""
+    names, of = np.unique(who, return_inverse=True)
+    means = np.stack([embeddings[of == k].mean(0) for k in range(len(names))])
+    return means / np.linalg.norm(means, axis=1, keepdims=True), of
+
+
+def verifiers(s: Study) -> list[Cell]:
+    """The first networks that learned to tell people apart, as a verifying system does; all where none did."""
+    return [cell for cell in s.firsts if cell.task == "identity"] or s.firsts
+
+
+@step(
+    *("grid", "composite", *RATED, *JUDGES),
+    needs=[
+        networks.finetuned.of(lambda s: [(cell,) for cell in verifiers(s)]),
+        responses.of(lambda s: [(cell,) for cell in verifiers(s)]),
+        stimuli.faces,
+    ],
+    title="pairs of faces",
+)
+def pairs(s: Study) -> xr.Dataset:
+    """Pairs of drawn people whom observers and networks judge the same and otherwise, and why the networks do.
+
+    All pairs are ranked from most to least alike by the mean of the observers and by the mean cosine of `verifiers`;
+    each kind of PAIRS is the first pair at one corner of these two rankings.
+
+    Returns:
+        `relevance (pair, face, y, x)` of the first image of both for the cosine of these two images' embeddings,
+        `cosine (pair)`, mean over `verifiers`; `people` and `networks (pair)`, the ranks as shares of all pairs, 0
+        most alike; `image (pair, face)`, the images' places in `rated`. `pair` are the kinds.
+
+    ValueError for photographs, of whom no single one is shown.
+    """
+    if s.p.faces != "procedural":
+        raise ValueError("pairs of people are shown for procedural faces only, not for photographs")
+    faces, cells = rated(s), verifiers(s)
+    who, features = faces.identity.values, [responses(s, cell).features.values for cell in cells]
+    distances = np.mean([pdist(_enrolled(own, who)[0], "cosine") for own in features], axis=0)
+    models = RDMs(distances[None], pattern_descriptors={"identity": np.unique(who).tolist()})
+    models, people = rsa.match(models, _human_rdms(s))
+    vectors = [people.get_vectors().mean(0), models.get_vectors()[0]]
+    ranks = (rankdata(vectors, axis=1) - 1) / (len(vectors[0]) - 1)
+    chosen = [int(np.argmin(signs @ ranks)) for signs in np.array(list(PAIRS.values()))]
+    names = np.array(people.pattern_descriptors["identity"])
+    both = np.transpose(np.triu_indices(len(names), 1))[chosen]
+    image = np.array([[np.flatnonzero(who == name)[0] for name in pair] for pair in names[both]])
+
+    images = vgg.normalise(torch.from_numpy(faces.pixels.values[image.ravel()])).to(s.p.device)
+    maps, cosines = [], []
+    for cell, embeddings in zip(cells, features, strict=True):
+        own = torch.from_numpy(embeddings[image]).to(s.p.device)
+        others = torch.nn.functional.normalize(own, dim=-1).flip(1)
+        model = networks.network(s, cell)
+        found = explain_cosine(model, images, own.flatten(0, 1), others.flatten(0, 1), s.p.composite)
+        maps.append(found.relevance.sum(1).cpu().numpy())
+        cosines.append(found.start.cpu().numpy())
+    size = faces.pixels.shape[-2:]
+    return xr.Dataset(
+        {
+            "relevance": (("pair", "face", "y", "x"), np.mean(maps, axis=0).reshape(-1, 2, *size)),
+            "cosine": ("pair", np.mean(cosines, axis=0)[::2]),
+            "people": ("pair", ranks[0][chosen]),
+            "networks": ("pair", ranks[1][chosen]),
+            "image": (("pair", "face"), image),
+        },
+        coords={"pair": list(PAIRS)},
+    )
+
+
+@step(
+    *("grid", *RATED, *JUDGES),
     needs=[
         responses.of(lambda s: [(cell,) for cell in s.firsts] if judged(s.settings) else []),
+        verification.of(lambda s: [(cell,) for cell in s.firsts] if judged(s.settings) else []),
         stimuli.faces,
     ],
     title="agreement with people",
@@ -170,15 +303,19 @@ def agreement(s: Study) -> dict[str, Any]:
 def claim(s: Study) -> dict[str, Any]:
     """Claim C8: images weighted by relevance are alike where people are, and more so than unweighted ones.
 
-    Beside it, without a say in the verdict: which pretraining's weighted images follow people more.
+    Beside it, without a say in the verdict: images weighted by verification relevance, and which pretraining's weighted
+    images follow people more.
     """
     result, region = agreement(s), Region(low=0, smallest=s.p.smallest_correlation)
     estimates = _estimates(result, ALL)
     pair = np.resize([f"person {k}" for k in range(result["people"])], result["pairs"])
     labels = {"correlation with relevance-weighted images": "weighted", GAIN: GAIN}
     parts = [part(region, label, estimates[name], pair, s.p.confidence) for label, name in labels.items()]
-    either = Region(low=0, high=0, outside=True)  # of two pretrainings neither is expected to be ahead
-    for label in (_difference(a, b) for a, b in combinations(s.p.pretrainings, 2)):
+    label = "correlation with images weighted by verification relevance"
+    parts.append(part(region, label, estimates["verified"], pair, s.p.confidence, decides=False))
+    # Of two weightings, as of two pretrainings, neither is expected to be ahead.
+    either = Region(low=0, high=0, outside=True)
+    for label in (VERIFIED, *(_difference(a, b) for a, b in combinations(s.p.pretrainings, 2))):
         parts.append(part(either, label, estimates[label], pair, s.p.confidence, decides=False))
     return answer(region, parts)
 
@@ -211,8 +348,8 @@ def _unjudged(s: Study) -> dict[str, Any]:
 def _contrasts(s: Study, level: np.ndarray, model: np.ndarray) -> dict[str, np.ndarray]:
     """Weights `(rdm,)` of what is compared over networks; of each matrix the level and the model are given.
 
-    The mean of each level; what weighting adds (GAIN); the weighted images of each two pretrainings; each level of each
-    family, as "family: level".
+    The mean of each level; what weighting adds (GAIN); what it adds for verification rather than decisions (VERIFIED);
+    the weighted images of each two pretrainings; each level of each family, as "family: level".
     """
     cell = s.networks.set_index("model")
     pretraining, family = (cell[name].reindex(model).to_numpy() for name in ("pretraining", "family"))
@@ -224,7 +361,7 @@ def _contrasts(s: Study, level: np.ndarray, model: np.ndarray) -> dict[str, np.n
     weighted = {name: mean((level == "weighted") & (pretraining == name)) for name in s.p.pretrainings}
     return (
         levels
-        | {GAIN: levels["weighted"] - levels["pixels"]}
+        | {GAIN: levels["weighted"] - levels["pixels"], VERIFIED: levels["verified"] - levels["weighted"]}
         | {_difference(a, b): weighted[a] - weighted[b] for a, b in combinations(weighted, 2)}
         | {
             f"{of}: {name}": mean((level == name) & (family == of))
@@ -272,6 +409,7 @@ def _model_rdms(s: Study) -> RDMs:
         magnitude = np.abs(response.relevance.values)
         levels = {"features": response.features.values, "maps": magnitude}
         levels["weighted"] = rsa.weighted_images(pixels, magnitude)
+        levels["verified"] = rsa.weighted_images(pixels, np.abs(verification(s, cell).relevance.values))
         rdms += [rsa.model_rdm(v, who, level=level, model=cell.name) for level, v in levels.items()]
     return rsa.stack(rdms)
 

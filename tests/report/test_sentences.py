@@ -1,6 +1,7 @@
 """Sentences are computed from tables."""
 
 import pandas as pd
+import xarray as xr
 
 from report import sentences
 from study import parameters as params
@@ -147,3 +148,10 @@ def test_pretrained_networks_are_told_by_where_they_come_from():
     said = sentences.pretrained(public)
     assert "“a” (torchvision" in said and "“b”." in said and "single run" in said
     assert "images were shown" not in said and "secret" not in said
+
+
+def test_pairs_that_are_shown_in_words():
+    values = {"people": [0.01, 0.98], "networks": [0.0, 0.99], "cosine": [0.88, -0.2]}
+    shown = xr.Dataset({name: ("pair", v) for name, v in values.items()}, {"pair": ["near", "far"]})
+    text = sentences.pairs(shown)
+    assert text.endswith("networks: near, 1 and 0 % (cosine 0.88); far, 98 and 99 % (cosine −0.20).")
