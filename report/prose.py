@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from myst_nb import glue
 
 from report import templates
+from study.relevance import MEAN_OF
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -40,6 +41,13 @@ def plain(text: Any) -> str:
 def tell(name: str, text: Any) -> None:
     """Make a text available to the page's prose as ``{glue:text}`name` ``."""
     glue(name, str(text), display=False)
+
+
+def nobody() -> Markdown:
+    """What stands in for a picture, or a mean map, that could show who somebody is."""
+    return Markdown(
+        f"No picture: a mean of photographs shows nobody only if it is of {MEAN_OF} people or more."
+    )
 
 
 def tell_claim(record: Mapping[str, Any]) -> HTML:

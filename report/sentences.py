@@ -44,8 +44,25 @@ def contributions(table: pd.DataFrame) -> str:
     )
 
 
+def groups(table: pd.DataFrame) -> str:
+    """Which differences between groups of people are apart from zero: of `study.demographics`."""
+    if table.empty:
+        return "No two groups are large enough to be compared."
+    clear = table[(table.low > 0) | (table.high < 0)]
+    told = "; ".join(
+        f"{', '.join(r[name] for name in ('task', 'region', 'groups') if name in r)} "
+        f"{prose.estimate(r['difference'], r['low'], r['high'])}"
+        for r in clear.to_dict("records")
+    )
+    return f"Apart from zero with all {len(table)} intervals holding together: {told or 'no difference'}."
+
+
 def depths(table: pd.DataFrame) -> str:
     """How much less maps pass between pretrainings than between tasks, and runs: of `study.depth.contrasts`."""
+    if table.empty:
+        return (
+            "Nothing can be compared: that takes two pretrainings, and beside them two tasks or several runs."
+        )
     text = []
     for minus, rows in table.groupby("minus", sort=False):
         each = "; ".join(f"{r.depth} {prose.estimate(r.value, r.low, r.high)}" for r in rows.itertuples())

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 import faces as drawn
-from study import ratings, stimuli
+from study import demographics, ratings, stimuli
 from study.settings import ParameterError, is_built_in, is_file
 
 IDLE = {  # who is in no task, by group
@@ -36,6 +36,7 @@ def check(p: Any) -> pd.DataFrame:
     for task in p.tasks:
         problems += _of_identity(p, images) if task == "identity" else _of_others(p, images, task)
     problems += _of_explained(p, images) or _of_ratings(p, images)
+    problems += _of_groups(p)
     if problems:
         raise ParameterError("\n".join(dict.fromkeys(problems)))
     return images
@@ -160,6 +161,18 @@ def _of_explained(p: Any, images: pd.DataFrame) -> list[str]:
     return [
         f"explained_people={p.explained_people!r}: {why}, so there is nobody to explain; set explained_people={other}"
     ]
+
+
+def _of_groups(p: Any) -> list[str]:
+    if p.faces == "procedural":
+        return []
+    problems = []
+    for column in p.groups or ():
+        try:
+            demographics.said(p, column)
+        except ValueError as error:
+            problems.append(f"groups={list(p.groups)}: {error}")
+    return problems
 
 
 def _of_ratings(p: Any, images: pd.DataFrame) -> list[str]:

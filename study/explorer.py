@@ -16,8 +16,6 @@ from study.relevance import SEED
 from study.settings import Composite, Settings
 from study.steps import Study, step
 
-MEAN_OF = 8  # people in the mean face that stands for photographs, at least
-
 
 class Explorer(Settings):
     """What a reader can explore."""
@@ -43,9 +41,8 @@ def chosen(s: Study) -> xr.Dataset:
     """The faces of the explorer: `pixels (face, channel, y, x)` uint8, with `label`, `gender` and `person` on face.
 
     Procedural faces are held-out images, one of each of `explorer_faces` people, whose `person` is their class in
-    the identity task. Photographs are never shown one by one: there, a face is the mean of the explained images of
-    many people of one (annotated) gender, and `person` is -1.
-    A mean of fewer than `MEAN_OF` people could show who they are, and is left out, so there may be no face at all.
+    the identity task. Photographs are never shown one by one: there, a face is one of the means of
+    `relevance.examples`, of which there may be none, and `person` is -1.
 
     A step that calls this declares CHOSEN and needs `stimuli.faces`.
     """
@@ -57,21 +54,13 @@ def chosen(s: Study) -> xr.Dataset:
         label = [f"face {number}" for number in range(1, len(index) + 1)]
         person = stimuli.labels(faces, "identity")[index]
     else:
-        pixels, gender, label = _mean_faces(faces)
-        person = np.full(len(pixels), -1)
+        means = relevance.examples(s)
+        label, person = [name for name, _ in means], np.full(len(means), -1)
+        gender = [stimuli.kinds(faces)[index[0]] for _, index in means]
+        pixels = [faces.pixels.values[index].mean(0).round() for _, index in means]
+        pixels = np.array(pixels, np.uint8).reshape(-1, *faces.pixels.shape[1:])
     on_face = {"label": ("face", label), "gender": ("face", gender), "person": ("face", person)}
     return xr.Dataset({"pixels": (("face", "channel", "y", "x"), pixels)}, on_face)
-
-
-def _mean_faces(faces: xr.Dataset) -> tuple[np.ndarray, list[str], list[str]]:
-    pixels, labels, genders = [faces.pixels.values[:0]], [], []
-    for gender, of_gender in faces.groupby(xr.DataArray(stimuli.kinds(faces), dims="image", name="gender")):
-        people = len(set(of_gender.identity.values))
-        if people >= MEAN_OF:
-            pixels.append(of_gender.pixels.values.mean(0, keepdims=True).round().astype(np.uint8))
-            labels.append(f"mean of {people} people ({gender})")
-            genders.append(str(gender))
-    return np.concatenate(pixels), genders, labels
 
 
 @step(

@@ -11,12 +11,15 @@ import xarray as xr
 from pydantic import Field
 
 from analysis import inference, transfer
+from faces import contact_sheet
 from study import networks, relevance, stimuli
 from study.grid import Cell
 from study.masking import mean_row
-from study.settings import Settings, is_images
+from study.settings import Settings, is_built_in, is_images
 from study.steps import Study, step
 from study.verdicts import ESTIMATE, Region, answer, part
+
+SHEET = 24  # images on a sheet of examples
 
 
 class Models(Settings):
@@ -60,6 +63,24 @@ def image_sets(s: Study) -> dict[str, xr.Dataset]:
     return {"faces": stimuli.faces(s)} | {f"pretraining: {n}": stimuli.pretraining_set(s, n) for n in names}
 
 
+def pictures(s: Study) -> dict[str, Any]:
+    """What each of `image_sets` looks like: examples of what is drawn by code, the mean of photographs.
+
+    None of photographs of fewer than `relevance.MEAN_OF` people, or classes.
+    """
+    drawn = {f"pretraining: {name}": images for name, images in s.p.pretrainings.items()} | {
+        "faces": s.p.faces
+    }
+    shown = {}
+    for name, images in image_sets(s).items():
+        if is_built_in(drawn[name]):
+            few = images.isel(image=slice(0, None, max(1, images.sizes["image"] // SHEET)))
+            shown[name] = contact_sheet(few.isel(image=slice(SHEET)), 8)
+        elif len(set(images.identity.values)) >= relevance.MEAN_OF:
+            shown[f"{name} (mean)"] = relevance.picture(images.pixels.values)
+    return shown
+
+
 def histories(s: Study) -> pd.DataFrame:
     """Training curves of the networks of one pretraining and stage ("pretraining", or the task of finetuning).
 
@@ -80,13 +101,19 @@ def histories(s: Study) -> pd.DataFrame:
 
 def correctness(s: Study, cells: list[Cell], split: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether each network of one task named each image of a split rightly, `(cell, image)`; who is on the images."""
-    frames = []
+    named = named_rightly(s, cells, split)
+    return named.values, named.identity.values
+
+
+def named_rightly(s: Study, cells: list[Cell], split: str) -> xr.DataArray:
+    """Values of `correctness (cell, image)`, with the `name` and `identity` of each image; in order of name."""
+    tables = []
     for cell in cells:
         table = networks.finetuned(s, cell)["predictions"].load()
-        table = table.isel(image=np.flatnonzero(table.split.values == split))
-        frames.append(pd.Series(table.correct.values.astype(float), table.name.values).sort_index())
-    people = pd.Series(table.identity.values, table.name.values).sort_index()
-    return np.stack(frames, axis=1).T, people.to_numpy()
+        tables.append(table.isel(image=np.flatnonzero(table.split.values == split)).sortby("name"))
+    values = np.stack([table.correct.values.astype(float) for table in tables])
+    on_image = {key: ("image", tables[-1][key].values) for key in ("name", "identity")}
+    return xr.DataArray(values, on_image, ("cell", "image"))
 
 
 def accuracy(s: Study) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 from study import (
     asymmetry,
     certainty,
+    demographics,
     depth,
     explorer,
     generalisation,
@@ -80,6 +81,7 @@ class Parameters(
     verdicts.Inference,
     asymmetry.Asymmetry,
     depth.Depth,
+    demographics.Demographics,
     models.Models,
     generalisation.Generalisation,
     masking.Masking,
@@ -122,6 +124,10 @@ class Parameters(
         other = [task for task in self.tasks if task not in ("identity", "gender")]
         if self.faces == "procedural" and other:
             raise ValueError(f"tasks={list(self.tasks)}: of drawn faces only gender and identity are known")
+        if wrong := set(self.groups or ()) & (stimuli.TAKEN | {"identity"}):
+            raise ValueError(f"groups={list(self.groups or ())}: {sorted(wrong)} makes no groups of people")
+        if self.faces == "procedural" and set(self.groups or ()) - {"gender"}:
+            raise ValueError(f"groups={list(self.groups or ())}: of drawn faces only gender is known")
         if self.faces != "procedural" and not self.attribute_tables and set(self.tasks) - {"identity"}:
             raise ValueError(
                 f"attribute_tables: needed for tasks={list(self.tasks)} on photographs; give a table, or set "

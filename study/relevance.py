@@ -21,6 +21,7 @@ from study.steps import Study, step
 from study.stimuli import EXPLAINED
 
 ATTRS = {"long_name": "relevance, summed over colour channels", "units": "logit"}
+MEAN_OF = 8  # people in a picture or mean map made of photographs, at least
 SEED = 20200629  # of masks and controls: the same for every network, so that networks differ in nothing else
 
 
@@ -167,7 +168,7 @@ def part_shares(s: Study) -> pd.DataFrame:
     if "parts" not in faces:
         raise ValueError("parts are known for procedural faces only")
     whole = maps(s)
-    share = _shares(whole)
+    share = shares(whole)
     tables = []
     for index, part in enumerate(faces.attrs["parts"]):
         inside = faces.parts.values == index
@@ -192,27 +193,42 @@ def balance(s: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def mean_maps(s: Study) -> tuple[list[np.ndarray], list[str]]:
-    """Mean magnitude of each family's maps, each map scaled to sum 1; `(y, x)` arrays and names."""
-    whole = maps(s)
-    share = _shares(whole)
+def mean_maps(s: Study, images: np.ndarray | slice = slice(None)) -> tuple[list[np.ndarray], list[str]]:
+    """Mean magnitude of each family's maps, each map scaled to sum 1; `(y, x)` arrays and names.
+
+    Of all explained images, or of some `(N,)` bool. None where `may_be_shown` forbids it.
+    """
+    if not may_be_shown(s, stimuli.people(s)[images]):
+        return [], []
+    whole = maps(s).isel(image=images)
+    share = shares(whole)
     families = list(dict.fromkeys(whole.family.values))
     return [share[whole.family.values == f].mean((0, 1)) for f in families], families
+
+
+def may_be_shown(s: Study, people: np.ndarray) -> bool:
+    """Whether the mean over images, of whom is in `people` `(N,)`, shows nobody: drawn faces, or `MEAN_OF` people."""
+    return s.p.faces == "procedural" or len(set(people)) >= MEAN_OF
 
 
 def examples(s: Study, count: int = 4) -> list[tuple[str, np.ndarray]]:
     """What stands for single faces in figures: `(label, image indices)` among the explained images.
 
     Procedural faces are shown one by one. Photographs of people are never shown one by one, only as the mean
-    of many people, of one (annotated) gender where it is known.
+    of many people, of one (annotated) gender where it is known. A mean of fewer than `MEAN_OF` people could show who
+    they are, and is left out, so there may be nothing at all.
     """
     faces = stimuli.explained(s)
     if s.p.faces == "procedural":
         firsts = pd.Series(range(faces.sizes["image"])).groupby(faces.identity.values).first()
         chosen = firsts.iloc[np.linspace(0, len(firsts) - 1, count).astype(int)]
         return [(f"person {k + 1}", np.array([i])) for k, i in enumerate(chosen)]
-    groups = pd.Series(range(faces.sizes["image"])).groupby(stimuli.kinds(faces))
-    return [(f"mean of {len(index)} ({gender})", index.to_numpy()) for gender, index in groups]
+    groups = pd.Series(faces.identity.values).groupby(stimuli.kinds(faces))
+    return [
+        (f"mean of {who.nunique()} people ({gender})", np.array(who.index))
+        for gender, who in groups
+        if may_be_shown(s, who.to_numpy())
+    ]
 
 
 def picture(pixels: np.ndarray) -> np.ndarray:
@@ -220,7 +236,7 @@ def picture(pixels: np.ndarray) -> np.ndarray:
     return pixels.mean(0).transpose(1, 2, 0).round().astype(np.uint8)
 
 
-def _shares(whole: xr.Dataset) -> np.ndarray:
+def shares(whole: xr.Dataset) -> np.ndarray:
     """Magnitude of relevance `(model, image, y, x)`, each map scaled to sum 1."""
     magnitude = np.abs(whole.relevance.values)
     return magnitude / magnitude.sum((2, 3), keepdims=True)

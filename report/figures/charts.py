@@ -172,13 +172,15 @@ def heatmap(
     centre: float | None = None,
     digits: int = 2,
 ) -> alt.TopLevelMixin:
-    """A matrix of coloured cells with their value as text.
+    """A matrix of coloured cells with their value as text; one without a value is left empty.
 
     Args:
         centre: use a diverging scale around this value; without it, a sequential one.
         digits: decimals of the text in each cell.
     """
     _need(df, row, column, value, facet)
+    if df[value].isna().all():
+        return _nothing()
     smallest, largest = float(df[value].min()), float(df[value].max())
     if centre is None:
         scale = alt.Scale(scheme=SEQUENTIAL, domain=[smallest, largest])

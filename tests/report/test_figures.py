@@ -49,6 +49,15 @@ def test_an_axis_is_cut_only_where_an_interval_leaves_it():
     assert domain(150.0) == [0.4, 2]
 
 
+@pytest.mark.parametrize("centre", [None, 0.0])
+def test_a_matrix_without_a_value_says_so(centre):
+    rows = DATA.assign(accuracy=np.nan)
+    figure = figures.show(figures.heatmap(rows, "ranking", "percent", "accuracy", centre=centre), **TEXTS)
+    assert "could be computed" in figure.payload["svg"]
+    rows.loc[0, "accuracy"] = 0.5
+    assert figures.show(figures.heatmap(rows, "ranking", "percent", "accuracy", centre=centre), **TEXTS)
+
+
 def test_an_interval_that_leaves_the_axis_ends_in_an_arrowhead():
     rows = pd.DataFrame({"part": ["a", "b", "c"], "x": [0.0, 0.1, 5.0], "low": -1.0, "high": [1.0, 9.0, 8.0]})
     spec = figures.intervals(rows, "part", "x", "low", "high", within=(-2, 2)).to_dict()

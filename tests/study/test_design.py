@@ -107,7 +107,7 @@ def test_identity_alone_needs_no_table_and_no_ratings(root, data):
         root, data, tasks=["identity"], attribute_tables=[], identity_people=5, pretrainings=several
     )
     assert "in no task, people with fewer than 6 images, or not drawn" in design.plan(alone.p)
-    assert [label for label, _ in relevance.examples(s)] == ["mean of 8 (everyone)"]
+    assert [label for label, _ in relevance.examples(s)] == ["mean of 8 people (everyone)"]
     shown = explorer.explore(s)
     assert shown.label.values.tolist() in ([], ["mean of 8 people (everyone)"])
 
@@ -128,7 +128,7 @@ def test_where_nobody_is_named_everybody_is_new(root, data):
     s = strangers(root, data)
     assert stimuli.classes(stimuli.faces(s), "race") == ["Black", "East Asian", "White"]
     assert set(models.accuracy(s).task) == set(models.explained_accuracy(s).task) == {"gender", "race"}
-    assert claims.claim(s, "C8")["verdict"] == "inconclusive" and len(relevance.examples(s)) == 2
+    assert claims.claim(s, "C8")["verdict"] == "inconclusive" and not relevance.examples(s)
 
 
 @pytest.mark.parametrize(

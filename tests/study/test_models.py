@@ -34,6 +34,16 @@ def test_histories_and_examples_without_any_pretraining(root):
     assert list(models.image_sets(nothing)) == ["faces"] and len(models.histories(nothing))
 
 
+def test_photographs_to_pretrain_on_are_shown_as_a_mean_of_many_people(root, photographs):
+    """Also where the faces themselves are drawn."""
+    s = tiny_study(
+        root, photographs, pretrainings={"many": "people", "few": "others", "drawn": "procedural:faces"}
+    )
+    shown = models.pictures(s)
+    assert list(shown) == ["faces", "pretraining: many (mean)", "pretraining: drawn"]
+    assert shown["pretraining: many (mean)"].shape == (32, 32, 3)
+
+
 @pytest.mark.parametrize("scope", ["all", "classifier"])
 def test_snapshots_are_earlier_networks_of_the_same_training(tiny, scope):
     cell = tiny.grid[0].at(scope=scope)

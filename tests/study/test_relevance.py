@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 from tiny_study import tiny_study
 
-from study import networks, relevance
+from study import networks, relevance, stimuli
 
 
 def test_relevance_is_readable_by_xarray_alone(tiny, tmp_path):
@@ -59,3 +59,11 @@ def test_parts_of_faces_share_all_of_the_relevance(tiny):
     assert shares.relevance.sum().to_numpy() == pytest.approx(
         1
     ) and shares.area.sum().to_numpy() == pytest.approx(1)
+
+
+def test_a_picture_of_photographs_is_of_many_people_not_images(root, photographs):
+    changes = {"faces": "people", "attribute_tables": ["genders.csv"], "minimum_images": 6, "crop": 36}
+    s = tiny_study(root, photographs, **changes)
+    assert stimuli.explained(s).sizes["image"] == 8 and len(set(stimuli.people(s))) == 4
+    assert relevance.examples(s) == [] and relevance.mean_maps(s) == ([], [])
+    assert relevance.may_be_shown(s, np.arange(8)) and not relevance.may_be_shown(s, np.arange(8) // 2)
