@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from study.memory import keep_heap
@@ -56,8 +57,8 @@ def each(
         sizes: how much work each job is, in the unit of `progress`.
         description, unit: for the progress bar.
         workers: processes; 1 runs everything here.
-        threads: torch threads of each process. The same number wherever a step runs, so that results do not
-            depend on the number of workers.
+        threads: torch's and numpy's threads of each process. The same number wherever a step runs, so that results
+            do not depend on the number of workers.
 
     Raises:
         Exception: what the first failing step raised; steps not yet begun are cancelled.
@@ -90,8 +91,9 @@ def _run_here(runs: list[tuple], bar: tqdm, threads: int) -> None:
     before, _report = torch.get_num_threads(), lambda amount: _advance(bar, amount)
     torch.set_num_threads(threads)
     try:
-        for run in runs:
-            _run(*run)
+        with threadpool_limits(threads, "blas"):
+            for run in runs:
+                _run(*run)
     finally:
         torch.set_num_threads(before)
         _report = lambda amount: None  # noqa: E731
@@ -167,6 +169,8 @@ def _start(queue: Any, threads: int) -> None:
     keep_heap()  # training is a tenth to a fifth faster
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers itself
     torch.set_num_threads(threads)
+    # More threads than cores would spend their time waiting for each other.
+    threadpool_limits(threads, "blas")
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -1,5 +1,6 @@
 """Steps in worker processes: all run, errors arrive, nothing outlives a killed build."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from threadpoolctl import threadpool_info
 
 from study import parallel
 
@@ -144,3 +146,16 @@ def test_workers_die_with_a_killed_parent(tmp_path):
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def blas_threads(folder, name):
+    (folder / name).write_text(
+        json.dumps([each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"])
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_numpy_has_no_more_threads_than_torch(tmp_path, workers):
+    """Two workers with as many of them as there are cores, each, wait for each other."""
+    parallel.each(blas_threads, [(tmp_path, "a"), (tmp_path, "b")], [1, 1], "counting", workers, 1)
+    assert {set(json.loads(path.read_text())) == {1} for path in tmp_path.iterdir()} == {True}
