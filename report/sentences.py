@@ -236,14 +236,13 @@ def defaults(records: list[Mapping[str, Any]]) -> str:
 
 
 def pairs(shown: xr.Dataset) -> str:
-    """Where the pairs that are shown stand for people and for networks: of `study.humans.pairs`."""
-    each = [
-        f"{kind}, {100 * people:.0f} and {100 * networks:.0f} % (cosine {prose.number(cosine)})"
-        for kind, people, networks, cosine in zip(
-            *(shown[name].values for name in ("pair", "people", "networks", "cosine")), strict=True
-        )
+    """How far people and networks disagree on the pairs that are shown: of `study.humans.pairs`."""
+    told = [
+        f"{100 * float(pair.people):.0f} % of pairs are more alike than it to observers and "
+        f"{100 * float(pair.networks):.0f} % to networks"
+        for pair in (shown.sel(pair=kind) for kind in shown.pair.values[-2:])
     ]
-    return f"Of all pairs, this many are more alike than those shown, to observers and to networks: {'; '.join(each)}."
+    return f"They disagree most on the third and the fourth: of the one {told[0]}, of the other {told[1]}"
 
 
 def verdicts_again(table: pd.DataFrame) -> str:

@@ -29,7 +29,7 @@ LEVELS = {
     "features": "features of the last hidden layer",
     "maps": "relevance maps",
     "weighted": "images weighted by relevance",
-    "verified": "images weighted by verification relevance",
+    "verified": "images weighted for verification",
 }
 ALL, WITHIN = "all pairs", "within gender"  # which pairs of people count
 GAIN = "gain over unweighted images"

@@ -4,6 +4,7 @@ import pandas as pd
 import xarray as xr
 
 from report import sentences
+from study import humans
 from study import parameters as params
 
 
@@ -151,7 +152,10 @@ def test_pretrained_networks_are_told_by_where_they_come_from():
 
 
 def test_pairs_that_are_shown_in_words():
-    values = {"people": [0.01, 0.98], "networks": [0.0, 0.99], "cosine": [0.88, -0.2]}
-    shown = xr.Dataset({name: ("pair", v) for name, v in values.items()}, {"pair": ["near", "far"]})
+    values = {"people": [0.01, 0.98, 0.2, 0.9], "networks": [0.0, 0.99, 0.8, 0.1]}
+    shown = xr.Dataset({name: ("pair", v) for name, v in values.items()}, {"pair": list(humans.PAIRS)})
     text = sentences.pairs(shown)
-    assert text.endswith("networks: near, 1 and 0 % (cosine 0.88); far, 98 and 99 % (cosine −0.20).")
+    assert (
+        "of the one 20 % of pairs are more alike than it to observers and 80 % to networks, of the other 90"
+        in text
+    )
