@@ -121,6 +121,16 @@ def composites(ranked: pd.DataFrame) -> str:
     return text
 
 
+def default_composite(ranked: pd.DataFrame, name: str) -> str:
+    """Where the default stands among the composites: of `study.truth.ranking`."""
+    rows = ranked[ranked.kind == "LRP"].reset_index(drop=True)
+    place = int(rows.index[rows.method == name][0])
+    row, words = rows.iloc[place], name.replace("_", " ")
+    text = f"The default of the whole project is “{words}”, here number {place + 1} of {len(rows)} composites"
+    behind = prose.estimate(row.behind, row.behind_low, row.behind_high)
+    return f"{text}, {behind} behind the first." if place else f"{text}."
+
+
 def _ahead(low: float, high: float) -> str:
     """What the interval of a lead says of who leads."""
     return (

@@ -179,9 +179,12 @@ def test_a_network_that_learned_nothing_is_an_error_that_says_what_to_do(study):
         truth.scores(study, whole.assign(score=whole.score * np.nan))
 
 
-def test_the_default_composite_is_the_one_that_won():
-    """The stored result sets the default; make it with `python -m report store truth`."""
-    assert parameters.load().composite == truth.winner(stored.recall("truth").tables["ranking"])
+def test_the_default_composite_is_among_the_best():
+    """It was set by these scores on other networks. If this fails, another default has to be thought about."""
+    ranking = stored.recall("truth").tables["ranking"].set_index("method")
+    assert ranking.behind[parameters.load().composite] < 0.05
+    text = sentences.default_composite(ranking.reset_index(), parameters.load().composite)
+    assert "“epsilon gamma box”, here number" in text and "of 6 composites" in text
 
 
 # ------------------------------------------------------------ interventions
