@@ -11,7 +11,7 @@ import os
 import stat
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,8 @@ def list_images(
         holding = {path: table for path, table in read.items() if column in table}
         if not holding:
             there = sorted({str(name) for table in read.values() for name in table} - {"file", "identity"})
-            raise ValueError(
-                f"no table has the column {column!r}; there are {', '.join(there) or 'no tables'}"
-            )
+            here = f"{some(there) or 'no others'} in {some(map(label, read))}" if read else "no tables"
+            raise ValueError(f"no table has the column {column!r}; there are {here}")
         images[column] = _said(images, holding, column, root)
     eyes = {} if landmarks is None else {Path(landmarks): read_table(landmarks)}
     for column in EYES if eyes else ():
@@ -206,29 +205,32 @@ def read_table(table: str | Path) -> pd.DataFrame:
     `gender`. Raises ValueError for a file or columns missing.
     """
     table = Path(table)
-    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "index_col": False}
-    options["skipinitialspace"] = True
     try:
         text = table.read_text(encoding="utf-8-sig")
         first, _, rest = text.partition("\n")
-        words, above = first.split(), 2
+        words, above, separator = first.split(), 1, r"\s+"
         if len(words) == 1 and words[0].isdigit():  # a count, then names of all columns but that of the files
-            rows, above = pd.read_csv(io.StringIO("file " + rest), sep=r"\s+", **options), 3
+            text, above = "file " + rest, 2
         elif len(words) == 2 and Path(words[0]).suffix.lower() in Image.registered_extensions():
-            rows = pd.read_csv(io.StringIO(text), sep=r"\s+", names=["file", "identity"], **options)
-            above = 1
+            text, above = "file identity\n" + text, 0
         else:
             separator = max(",;\t", key=first.count)
-            rows = pd.read_csv(io.StringIO(text), sep=separator, skip_blank_lines=False, **options)
+        # Read without a header, a row that is longer than the first is an error; with one, its end would be lost.
+        options: dict[str, Any] = {"header": None, "dtype": str, "keep_default_na": False}
+        options |= {"skipinitialspace": True, "skip_blank_lines": False}
+        rows = pd.read_csv(io.StringIO(text), sep=separator, **options)
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read the table {label(table)} as UTF-8 text: {error}") from error
+        why = short(str(error).strip(), 200)
+        raise ValueError(f"cannot read the table {label(table)} as UTF-8 text: {why}") from error
     rows.index += above
+    rows.columns = pd.Index(rows.iloc[0], dtype=str)
+    rows = rows.iloc[1:]
     rows.columns = rows.columns.str.strip().str.lower().str.replace("(left|right)eye", r"\1_eye", regex=True)
     rows = rows.rename(columns={"image_id": "file", "class_id": "identity"})
     rows = rows.loc[:, ~rows.columns.duplicated()]
     if not {"file", "identity"} & set(rows):
         raise ValueError(
-            f"the table {label(table)} lacks a column file or identity; its columns are {', '.join(rows)}"
+            f"the table {label(table)} lacks a column file or identity; its columns are {some(rows)}"
         )
     rows = rows[(rows != "").any(axis=1)]
     for name in {"file", "identity"} & set(rows):
@@ -293,8 +295,20 @@ def label(path: Path) -> str:
     return unicodedata.normalize("NFC", os.fsencode(path.name).decode("utf-8", "backslashreplace"))
 
 
+def short(text: str, most: int = 60) -> str:
+    """A user's words as an error quotes them: on one line, not long, nothing that a terminal obeys."""
+    cut = text if len(text) <= most else f"{text[:most]}..."
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+
+
+def some(words: Iterable[str]) -> str:
+    """The first few of many words, for an error."""
+    words = list(words)
+    return ", ".join(map(short, words[:5])) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
+
+
 def _lines(problems: Problems, most: int, more: str = "") -> str:
-    lines = [f"  {path}: {reason}" for path, reason in problems[:most]]
+    lines = [f"  {short(path, 120)}: {short(reason, 240)}" for path, reason in problems[:most]]
     if len(problems) > most:
         lines.append(f"  ... and {len(problems) - most} more" + (f" ({more})" if more else ""))
     return "\n".join(lines)
@@ -389,10 +403,10 @@ def _aligned(image: Image.Image, eyes: np.ndarray) -> Image.Image:
     """The square around a face whose eyes `(x, y, x, y)` are then level, in source pixels."""
     left, right = sorted(eyes.reshape(2, 2).tolist())  # whichever eye a table calls left
     apart = math.dist(left, right)
-    if not (1 < apart < max(image.size)):
-        raise ValueError(
-            f"its eyes are {apart:g} pixels apart in a picture of {image.width} x {image.height}"
-        )
+    inside = all(0 <= x <= image.width and 0 <= y <= image.height for x, y in (left, right))
+    if not (inside and 1 < apart < max(image.size)):
+        where = " and ".join(f"({x:g}, {y:g})" for x, y in (left, right))
+        raise ValueError(f"its eyes are at {where} in a picture of {image.width} x {image.height} pixels")
     side = math.ceil(apart / EYES_APART)
     back = (
         SimilarityTransform(translation=(-(side - 1) / 2, -EYES_BELOW_TOP * side))

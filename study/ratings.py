@@ -1,6 +1,7 @@
 """Read human judgements: pairwise ratings and odd-one-out choices, from CSV."""
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -10,8 +11,10 @@ import pandas as pd
 from rsatoolbox.rdm import RDMs
 
 from analysis.rsa import stack
+from faces.photographs import short, some
 
 FilePath = str | Path
+LARGEST = 1e12  # size of a rating: sums of far larger ones overflow, and differences lose small ones
 
 
 def read_ratings(
@@ -38,8 +41,10 @@ def read_ratings(
     item paired with itself, a pair with two values, a pair missing, files of one name or that rate different items.
     """
     groups = [Path(path).stem for path in paths]
-    if len(set(groups)) < len(groups):
-        raise ValueError(f"two rating files have the same name, which names the raters: {list(paths)}")
+    if twice := {group for group in groups if groups.count(group) > 1}:
+        raise ValueError(
+            f"two rating files have the same name, which names the raters: {_some(twice)}; rename one of them"
+        )
     rdms = [_rating_rdm(path, direction, columns, names) for path in paths]
     for rdm in rdms[1:]:
         identities, others = (set(r.pattern_descriptors["identity"]) for r in (rdms[0], rdm))
@@ -119,7 +124,11 @@ def triplet_rdm(choices: pd.DataFrame, *, group: str = "triplets") -> RDMs:
 def _rating_rdm(path: FilePath, direction: str, columns: Sequence[str], names: FilePath | None) -> RDMs:
     table = _read_table(path, columns, ("a", "b", "value"))
     numbers = pd.to_numeric(table.value, errors="coerce").astype(float)
-    _refuse(path, table[~np.isfinite(numbers)], "rating {value!r} is not a finite number")
+    _refuse(
+        path,
+        table[~(numbers.abs() < LARGEST)],
+        f"rating {{value!r}} is not a finite number below {LARGEST:g}",
+    )
     _refuse(path, table[table.a == table.b], "{a!r} is paired with itself")
     table["value"] = numbers.max() - numbers if direction == "similarity" else numbers
     ordered = _ordered(table)
@@ -152,7 +161,7 @@ def _read_table(path: FilePath, columns: Sequence[str], roles: Sequence[str]) ->
     table = _read_csv(path)
     if unclear := [c for c in columns if list(table.columns).count(c) != 1]:
         raise ValueError(
-            f"{path}: needs one column {', '.join(map(repr, unclear))}; the file has {list(table.columns)}. "
+            f"{path}: needs one column {some(map(repr, unclear))}; the file has [{some(map(repr, table))}]. "
             "Declare which columns to read with `columns`"
         )
     if table.empty:
@@ -166,22 +175,32 @@ def _read_table(path: FilePath, columns: Sequence[str], roles: Sequence[str]) ->
 def _refuse(path: FilePath, rows: pd.DataFrame, reason: str) -> None:
     """ValueError for the first of the rows, if there is one; the reason may name its values by column."""
     if len(rows):
-        raise ValueError(f"{path}, line {rows.index[0]}: {reason.format(**rows.iloc[0])}")
+        raise ValueError(f"{path}, line {rows.index[0]}: {reason.format(**rows.iloc[0].map(str).map(short))}")
 
 
 def _read_csv(path: FilePath) -> pd.DataFrame:
     """All columns as stripped text, indexed by line number; cells that a short row lacks are empty."""
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file)
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: not a readable CSV table in UTF-8 ({error})") from error
-    for line, row in enumerate(rows, 2):
+            reader = csv.reader(file)
+            header = next(reader, [])
+            read = [(reader.line_num, row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: not a readable CSV table in UTF-8 ({error}); save it as one") from error
+    if not header:
+        raise ValueError(
+            f"{path}: not a readable CSV table: its first line, which names the columns, is empty"
+        )
+    for line, row in read:
         if len(row) > len(header):
-            raise ValueError(f"{path}, line {line}: {len(row)} values in {len(header)} columns: {header}")
+            raise ValueError(
+                f"{path}, line {line}: {len(row)} values in {len(header)} columns: [{some(map(repr, header))}]"
+            )
         row += [""] * (len(header) - len(row))
-    table = pd.DataFrame(rows, range(2, len(rows) + 2), [name.strip() for name in header], dtype=str)
-    table = table.map(str.strip)
+    lines, rows = [line for line, _ in read], [row for _, row in read]
+    table = pd.DataFrame(rows, lines, [name.strip() for name in header], dtype=str)
+    # Names of folders are composed as well (`faces.photographs.label`).
+    table = table.map(lambda cell: unicodedata.normalize("NFC", cell.strip()))
     return table[(table != "").any(axis=1)]
 
 
@@ -189,12 +208,12 @@ def read_names(path: FilePath) -> dict[str, str]:
     """{stimulus: identity}, from the first two columns of a CSV."""
     table = _read_csv(path)
     if table.shape[1] < 2:
-        raise ValueError(f"{path}: needs two columns, stimulus and identity; has {list(table.columns)}")
+        raise ValueError(f"{path}: needs two columns, stimulus and identity; has [{some(map(repr, table))}]")
     stimuli, identities = table.iloc[:, 0], table.iloc[:, 1]
     for what, column in (("stimulus", stimuli), ("identity", identities[identities != ""])):
         twice = column[column.duplicated()]
         if len(twice):
-            raise ValueError(f"{path}: {what} {twice.iloc[0]!r} occurs more than once")
+            raise ValueError(f"{path}: {what} {short(twice.iloc[0])!r} occurs more than once")
     return dict(zip(stimuli, identities, strict=True))
 
 
@@ -231,5 +250,4 @@ def _pairs(items: list[str]) -> pd.MultiIndex:
 
 def _some(things: Iterable) -> str:
     """The first few of many things, for an error message; tuples are pairs."""
-    words = [" – ".join(t) if isinstance(t, tuple) else str(t) for t in sorted(things)]
-    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
+    return some(" – ".join(map(short, t)) if isinstance(t, tuple) else str(t) for t in sorted(things))

@@ -197,7 +197,10 @@ def rated_names(p: Any) -> list[str] | None:
     """Identities that human raters compared and that may be in the photographs; None where simulated."""
     if p.ratings_names is None:
         return None
-    return sorted(set(ratings.read_names(p.path(p.ratings_names)).values()))
+    try:
+        return sorted(set(ratings.read_names(p.path(p.ratings_names)).values()))
+    except ValueError as error:
+        raise ParameterError(f"ratings_names={p.ratings_names!r}: {error}") from None
 
 
 def _drawn(p: Any) -> xr.Dataset:

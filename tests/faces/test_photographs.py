@@ -415,6 +415,11 @@ def test_people_without_what_is_needed_are_left_out(root, tmp_path):
         ("identity\nAnn\n", "no table has the column 'gender'; there are no"),
         ("identity,age\nAnn,3\n", "no table has the column 'gender'; there are age"),
         ("identity,gender\nAnn,f\nBen,m,x\n", "cannot read the table.*line 3"),
+        ("identity,gender\nAnn,f,x\nBen,m\n", "cannot read the table.*line 2"),
+        (
+            ",".join(["identity", *map(str, range(999))]),
+            r"'gender'; there are 0, 1, 10, 100, 101 and 994 more",
+        ),
         ("identity,gender\n\nAnn,f\n\nBen,1\n", "line 5: gender '1' is neither"),
         ("identity,gender\nAnn,f\nBen,1\n", "line 3: gender '1' is neither"),
         ("identity,gender\nAnn,\n", "Ann/0.png: no gender in the tables"),
@@ -504,9 +509,10 @@ def test_eyes_come_to_lie_at_one_place(tmp_path):
         assert (face[:, 0, 0] == 128).all(), "beyond the picture its edge goes on"
 
 
-def test_eyes_at_one_place_are_an_error(root, tmp_path):
-    text = "identity,left_eye_x,left_eye_y,right_eye_x,right_eye_y\nAnn,5,5,5,5\nBen,10,10,30,10\n"
-    with pytest.raises(FolderError, match=r"Ann/0.png: its eyes are 0 pixels apart"):
+@pytest.mark.parametrize("place", ["5,5,5,5", "1e6,5,1000010,5", "-9,5,20,5"])
+def test_eyes_at_one_place_or_outside_the_picture_are_an_error(root, tmp_path, place):
+    text = f"identity,left_eye_x,left_eye_y,right_eye_x,right_eye_y\nAnn,{place}\nBen,10,10,30,10\n"
+    with pytest.raises(FolderError, match=r"Ann/0.png: its eyes are at \(.*\) in a picture of 48 x 48"):
         read(root, landmarks=table(tmp_path, text))
 
 

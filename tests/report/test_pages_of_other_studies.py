@@ -1,7 +1,8 @@
-"""Pages of studies that no test builds a book of: with one task, with groups, of photographs of few people."""
+"""Pages of studies that no test builds a book of: every value that is documented, one task, groups, few people."""
 
 import ast
-from typing import Any
+import os
+from typing import Any, Literal, get_args, get_origin
 
 import jupytext
 import pytest
@@ -12,7 +13,8 @@ from tiny_study import TINY
 import faces
 from report import figures, prose
 from report.sections import BOOK
-from study import demographics
+from study import demographics, parameters
+from study.settings import Composite
 
 FEW = {
     "faces": "people",
@@ -94,3 +96,84 @@ def test_no_picture_of_photographs_of_few_people(run, page, tmp_path):
         assert any("only if it is of 8 people or more" in text for text in said)
     assert not grids
     assert drawn.identity.values[0] not in "".join(map(str, shown)), "nobody is named"
+
+
+# Values that are documented in words, in a study of drawn faces.
+SPECIAL: list[dict[str, Any]] = [
+    {"pretrainings": {"none": "none", "objects": "procedural:objects"}},
+    {"pretrainings": {"none": "none"}},
+    {"pretrainings": {"objects": "procedural:objects"}},
+    {"tasks": ["identity"]},
+    {"tasks": ["gender"]},
+    {"tasks": ["gender"], "explained_people": "new", "explain": "true"},
+    {"pretraining_runs": 3, "seeds": 6},
+    {"groups": []},
+    {"groups": ["gender"]},
+    {"identity_people": "none", "crop": "none"},
+    *({name: value} for name, value in [("batch_norm", False), ("muon", True), ("augment", True)]),
+    {"multiverse": {"fill": ["grey"], "likeness": ["spearman", "overlap"], "explained_people": ["new"]}},
+]
+CHEAP = {
+    "evidence_people": 20,
+    "evidence_samples": 64,
+    "evidence_seeds": 2,
+    "evidence_images": 8,
+    "evidence_methods": ["epsilon_plus", "random"],
+    "intervention_images": 4,
+    "explorer_faces": 1,
+    "explorer_composites": ["epsilon"],
+    "narrow_people": 20,
+    "narrow_samples": 32,
+    "sanity_label_epochs": 1,
+    "sanity_methods": ["gradient"],
+    "retrain_methods": ["random"],
+    "shortcut_methods": ["gradient"],
+    "multiverse": {},
+    "multiverse_resamples": 100,
+}
+LEDGER = ("index", "models", "relevance", "masking", "generalisation", "asymmetry", "consensus", "humans")
+OF = {
+    "evidence": "truth",
+    "retrain": "truth",
+    "sanity": "shortcuts",
+    "shortcut": "shortcuts",
+    "explorer": "explorer",
+}
+
+
+def every_value() -> list[dict[str, Any]]:
+    """Parameters, one changed at a time: every value of those that name their values, alone where they are lists."""
+    values = list(SPECIAL)
+    for name, field in parameters.Parameters.model_fields.items():
+        several = get_origin(field.annotation) is tuple
+        kind = get_args(field.annotation)[0] if several else field.annotation
+        for value in get_args(kind) if get_origin(kind) is Literal else ():
+            if (name, value) != ("device", "cuda"):
+                beside = [] if name != "evidence_methods" else [set(get_args(Composite)) - {value}]
+                values.append({name: [value, *(min(names) for names in beside)] if several else value})
+    return values
+
+
+def spread() -> list[dict[str, Any]]:
+    """Fewer studies in which every value of `every_value` that needs no list occurs; new people have no true class."""
+    values: dict[str, list[str]] = {}
+    for name, value in (pair for each in every_value()[len(SPECIAL) :] for pair in each.items()):
+        if isinstance(value, str):
+            values.setdefault(name, []).append(value)
+    most = max(map(len, values.values()))
+    values["explain"].reverse()
+    return [{name: of_name[k % len(of_name)] for name, of_name in values.items()} for k in range(most)]
+
+
+def called(changes: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in changes.items())[:60]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", every_value() if "EXAMPLES" in os.environ else spread(), ids=called)
+def test_every_value_that_is_documented_gives_pages(run, changes):
+    own = {OF[name.partition("_")[0]] for name in changes if name.partition("_")[0] in OF}
+    several = len(changes) > 1
+    for page in own if own and not several else LEDGER:
+        shown, told = run(page, **CHEAP | changes)
+        assert shown or told

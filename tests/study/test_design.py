@@ -95,6 +95,47 @@ def test_people_may_need_more_images_than_are_used(root, data):
     assert (images.identity.value_counts() == 6).all() and images.group.nunique() == 2
 
 
+@pytest.mark.parametrize(
+    ("rated", "names", "said"),
+    [
+        (b"", None, r"ratings: .*rated\.csv: not a readable CSV table: its first line"),
+        (b"\xff\xfea\0", None, r"ratings: .*rated\.csv: not a readable CSV table in UTF-8"),
+        (
+            b"a;b;value\np0;p1;3\n",
+            None,
+            r"ratings: .*rated\.csv: needs one column 'a', 'b', 'value'; the file has",
+        ),
+        (
+            b"a,b,value\np0,p1,much\n",
+            None,
+            r"ratings: .*rated\.csv, line 2: rating 'much' is not a finite number",
+        ),
+        (b"a,b,value\np0,p1,1\np0,p2,2\np1,p2,1e308\n", None, r"rated\.csv, line 4: rating '1e308'"),
+        (
+            b"a,b,value\np0,p1,1\np0,p2,2\np1,p2,3\n",
+            None,
+            r"ratings: 3 of 3 rated people are among .* 4 are needed",
+        ),
+        (
+            b"a,b,value\np0,p1,1\n",
+            b"stimulus\np0\n",
+            r"ratings_names='whose.csv': .*whose\.csv: needs two columns",
+        ),
+        (b"a,b,value\np0,p1,1\n", b"", r"ratings_names='whose.csv': .*whose\.csv: not a readable CSV"),
+        (None, None, r"'rated\.csv': no such file or folder under data="),
+    ],
+)
+def test_bad_ratings_are_one_error_before_anything_is_computed(tmp_path, data, rated, names, said):
+    for name, content in (("rated.csv", rated), ("whose.csv", names)):
+        (data / name).unlink(missing_ok=True)
+        if content is not None:
+            (data / name).write_bytes(content)
+    given = {"ratings": ["rated.csv"], "ratings_names": None if names is None else "whose.csv"}
+    with pytest.raises(ParameterError, match=said):
+        folders(tmp_path / "store", data, **given)
+    assert not list(tmp_path.rglob("*")), "nothing was computed"
+
+
 @pytest.mark.slow
 def test_identity_alone_needs_no_table_and_no_ratings(root, data):
     several = {"none": "none", "objects": "procedural:objects"}

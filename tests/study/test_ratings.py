@@ -98,6 +98,12 @@ def test_stimuli_are_mapped_to_identities_and_the_unavailable_reported(csv):
             RATINGS.assign(value=["1", "2", "much", "4", "5", "6"]),
             "line 4: rating 'much' is not a finite number",
         ),
+        (
+            RATINGS.assign(value=[1, 2, 3, 4, 1e308, -1e308]),
+            r"line 6: rating '1e\+308' is not a finite number below",
+        ),
+        ('a,b,value\n"ann\n",bob,x\n', "line 3: rating 'x'"),
+        (",".join(map(str, range(999))) + "\n", r"the file has \['0', '1', '2', '3', '4' and 994 more\]"),
         (RATINGS.assign(value=["1", "2", "NaN", "4", "5", "6"]), "line 4: rating 'NaN'"),
         (RATINGS.assign(value=["1", "inf", "3", "4", "5", "6"]), "line 3: rating 'inf'"),
         (RATINGS.assign(value=[1, 2, None, 4, 5, 6]), "line 4: the value is empty"),
@@ -120,6 +126,17 @@ def test_spaces_and_empty_columns_and_rows_do_not_matter(csv):
 def test_a_pair_rated_twice_alike_is_fine(csv):
     table = pd.concat([RATINGS, RATINGS.iloc[[2]]])
     assert read_ratings([csv(table)], direction="dissimilarity").get_vectors()[0, 2] == 3
+
+
+def test_accents_may_be_written_either_way(csv):
+    names = csv("stimulus,identity\nann,Rene\u0301\nbob,B\ncid,C\ndot,D\n", "names.csv")
+    rdms = read_ratings([csv(RATINGS)], direction="dissimilarity", names=names)
+    assert "Ren\u00e9" in rdms.pattern_descriptors["identity"], "as folders are called"
+
+
+def test_a_folder_is_no_table_of_ratings(tmp_path):
+    with pytest.raises(ValueError, match="not a readable CSV"):
+        read_ratings([tmp_path], direction="dissimilarity")
 
 
 @pytest.mark.parametrize(
