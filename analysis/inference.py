@@ -187,7 +187,8 @@ def infer(
     not for differences, of a rate near 0 or 1 whose networks differ widely: 83 to 90 %; (b) where networks or runs of
     one pretraining vary 4 times as much as those of another: 89 to 95 % for one difference, 86 to 94 % for several at
     once (Bonferroni); (c) for two asymmetries of transfer at once with 3 runs: 88 to 93 %. They are wider than need be
-    where only pairs of 3 runs differ, and not the runs: the variance is then overestimated up to 4-fold.
+    where only pairs of runs differ, and not the runs: the variance is then overestimated 4-fold with 3 runs, about
+    1.5-fold with 4 or 5.
 
     ValueError for fewer than 2 identities, or units of a stratum.
     """
