@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 import faces
 from analysis import attribution as attributing
+from analysis import dissimilarity, inference, likeness, lrp, masking, rsa, transfer
 from analysis import evidence as ground_truth
-from analysis import inference, likeness, lrp, masking, rsa, transfer
 from faces import factors
 from faces import shortcuts as cues
 from study import (
@@ -458,9 +458,12 @@ def dissimilarities() -> dict:
     table = pd.DataFrame(_normal(20, 10, len(OBSERVER_WEIGHTS)), names, list(OBSERVER_WEIGHTS))
     judged = observers.simulate_observers(table, OBSERVER_WEIGHTS, raters=3, noise=0.3, seed=3)
     images, relevance = 100 + 30 * _normal(21, 20, 3, 6, 6), _normal(22, 20, 6, 6)
-    levels = [images, *(rsa.weighted_images(images, r) for r in (relevance.clip(0), np.abs(relevance)))]
-    rdms = [rsa.model_rdm(level, np.repeat(names, 2)) for level in levels]
-    models, judged = rsa.match(rsa.stack(rdms), judged)
+    levels = [
+        images,
+        *(dissimilarity.weighted_images(images, r) for r in (relevance.clip(0), np.abs(relevance))),
+    ]
+    rdms = [dissimilarity.model_rdm(level, np.repeat(names, 2)) for level in levels]
+    models, judged = dissimilarity.match(dissimilarity.stack(rdms), judged)
     told: dict[str, Any] = {"models": models.get_vectors(), "people": judged.get_vectors()}
     for control, groups in ((None, None), ("within", dict(zip(names, "xxxxxyyyyy", strict=True)))):
         result = rsa.compare(models, judged, groups=groups)

@@ -16,7 +16,7 @@ from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
 from scipy.stats import rankdata
 
-from analysis import lrp, rsa, transfer
+from analysis import dissimilarity, lrp, rsa, transfer
 from analysis.inference import Estimate
 from study import networks, observers, ratings, relevance, stimuli, vgg
 from study.grid import Cell
@@ -214,7 +214,7 @@ def pairs(s: Study) -> xr.Dataset:
     who, features = faces.identity.values, [responses(s, cell).features.values for cell in cells]
     distances = np.mean([pdist(_enrolled(own, who)[0], "cosine") for own in features], axis=0)
     models = RDMs(distances[None], pattern_descriptors={"identity": np.unique(who).tolist()})
-    models, people = rsa.match(models, _human_rdms(s))
+    models, people = dissimilarity.match(models, _human_rdms(s))
     vectors = [people.get_vectors().mean(0), models.get_vectors()[0]]
     ranks = (rankdata(vectors, axis=1) - 1) / (len(vectors[0]) - 1)
     chosen = [int(np.argmin(signs @ ranks)) for signs in np.array(list(PAIRS.values()))]
@@ -268,7 +268,7 @@ def agreement(s: Study) -> dict[str, Any]:
     p = s.p
     if not judged(p):
         return _unjudged(s)
-    models, people = rsa.match(_model_rdms(s), _human_rdms(s))
+    models, people = dissimilarity.match(_model_rdms(s), _human_rdms(s))
     faces, names = rated(s), people.pattern_descriptors["identity"]
     gender = pd.Series(dict(zip(faces.identity.values, stimuli.kinds(faces), strict=True)))[names]
     groups = {ALL: None, WITHIN: gender.to_dict()}
@@ -403,15 +403,17 @@ def _model_rdms(s: Study) -> RDMs:
     """
     faces = rated(s)
     who, pixels = faces.identity.values, faces.pixels.values.astype(np.float64)
-    rdms = [rsa.model_rdm(pixels - pixels.mean(0), who, level="pixels", model="none")]
+    rdms = [dissimilarity.model_rdm(pixels - pixels.mean(0), who, level="pixels", model="none")]
     for cell in s.firsts:
         response = responses(s, cell).load()
         magnitude = np.abs(response.relevance.values)
         levels = {"features": response.features.values, "maps": magnitude}
-        levels["weighted"] = rsa.weighted_images(pixels, magnitude)
-        levels["verified"] = rsa.weighted_images(pixels, np.abs(verification(s, cell).relevance.values))
-        rdms += [rsa.model_rdm(v, who, level=level, model=cell.name) for level, v in levels.items()]
-    return rsa.stack(rdms)
+        levels["weighted"] = dissimilarity.weighted_images(pixels, magnitude)
+        levels["verified"] = dissimilarity.weighted_images(
+            pixels, np.abs(verification(s, cell).relevance.values)
+        )
+        rdms += [dissimilarity.model_rdm(v, who, level=level, model=cell.name) for level, v in levels.items()]
+    return dissimilarity.stack(rdms)
 
 
 def _factor_shares(s: Study, models: RDMs, people: RDMs) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from rsatoolbox.rdm import RDMs
 
-from analysis.rsa import stack
+from analysis.dissimilarity import stack
 from faces.photographs import short, some
 
 FilePath = str | Path

@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from pydantic import Field, field_validator
 
-from analysis import attribution, inference, masking, rsa
+from analysis import attribution, dissimilarity, inference, masking, rsa
 from analysis import transfer as pairwise
 from faces import shortcuts as planted
 from study import narrow, observers, training, vgg
@@ -363,10 +363,10 @@ def _observer_probe(s: Study, networks: list[Net], hidden: np.ndarray) -> list[d
     names = list(dict.fromkeys(faces.identity.values))[: p.rated_identities]
     chosen = np.flatnonzero(np.isin(faces.identity.values, names))
     faces = faces.isel(image=chosen)
-    rdms = [rsa.model_rdm(of_net[chosen], faces.identity.values) for of_net in hidden]
+    rdms = [dissimilarity.model_rdm(of_net[chosen], faces.identity.values) for of_net in hidden]
     factors, options = observers.factors(faces), {"raters": p.raters, "noise": p.observer_noise}
     people = observers.simulate_observers(factors, OBSERVER_WEIGHTS, seed=p.stimulus_seed, **options)
-    result = rsa.compare(*rsa.match(rsa.stack(rdms), people))
+    result = rsa.compare(*dissimilarity.match(dissimilarity.stack(rdms), people))
     means = np.array([members / members.sum() for members in _families(networks).values()])
     estimate = result.estimate(means[1:] - means[0], [net.family for net in networks])
     levels = means @ result.table["estimate"].to_numpy()

@@ -8,7 +8,8 @@ import rsatoolbox
 from rsatoolbox.rdm import RDMs
 from scipy.stats import spearmanr
 
-from analysis.rsa import compare, match, model_rdm, stack, weighted_images
+from analysis.dissimilarity import match, model_rdm, stack, weighted_images
+from analysis.rsa import compare
 
 pytestmark = pytest.mark.filterwarnings("error")
 
