@@ -170,7 +170,7 @@ def called(changes: dict[str, Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", spread(), ids=called)
+@pytest.mark.parametrize("changes", spread()[: None if "EXAMPLES" in os.environ else 2], ids=called)
 def test_every_value_that_is_documented_gives_a_ledger(store, changes):
     assert len(claims.ledger(tiny_study(store, **changes))) == len(claims.STEPS)
 

@@ -64,7 +64,15 @@ def test_workers_that_are_always_killed_are_an_error_that_names_the_step(tmp_pat
         parallel.each(die, [(tmp_path, "a"), (tmp_path, "b")], [1, 1], "dying", 2, 1)
 
 
-def test_an_interruption_waits_for_no_worker(tmp_path):
+@pytest.fixture
+def heeding():
+    """Ctrl-C as usual; a job that a shell started in the background ignores it, and so would the test."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_waits_for_no_worker(tmp_path, heeding):
     def press_ctrl_c():
         while len(list(tmp_path.iterdir())) < 2:
             time.sleep(0.05)
