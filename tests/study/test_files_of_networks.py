@@ -1,6 +1,7 @@
 """Pretrainings that are trained already: public weights and files of the user's own."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -175,7 +176,7 @@ def test_device_is_what_the_machine_has(monkeypatch):
         assert params.load("smoke", device="auto").device == device
 
 
-@pytest.mark.book
+@pytest.mark.skipif("FULL_SIZE" not in os.environ, reason="many minutes and 7 GB: set FULL_SIZE=1")
 def test_full_size_files_are_read_and_finetuned(tmp_path, monkeypatch):
     write(tmp_path)
     entry = dataclasses.replace(weights.REGISTRY["imagenet"], sha256=file_hash(tmp_path / "vgg16.pth"))
