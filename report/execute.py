@@ -45,7 +45,6 @@ def execute(section: Section, parameters: dict[str, Any], target: Path) -> dict[
     failed, partial = (target.with_suffix(f".{name}.ipynb") for name in ("failed", "partial"))
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log file needs no lively progress bars
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that only `study` knows
     start = time.monotonic()
     try:
         with _memory_of_children() as held:

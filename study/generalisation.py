@@ -64,9 +64,10 @@ def sources(s: Study, cell: Cell) -> list[Cell]:
 
     At another depth than the grid's, the first seeds that differ from it in one thing at most.
     """
+    firsts = s.firsts
     if cell.scope == s.p.scope:
-        return [each for each in s.grid if each in s.firsts or transfer.relation(each, cell) == "seed"]
-    others = [each for each in s.firsts if transfer.relation(each, cell) in ONE_THING]
+        return [each for each in s.grid if each in firsts or transfer.relation(each, cell) == "seed"]
+    others = [each for each in firsts if transfer.relation(each, cell) in ONE_THING]
     return [each.at(scope=cell.scope) for each in others]
 
 
@@ -271,7 +272,7 @@ def shares(
 
 
 def tested(s: Study, cells: list[Cell]) -> np.ndarray:
-    """Indices of the cells that are tested with masks: the first seed of each run; every one lends its maps."""
+    """Indices of the cells that are tested with masks: the first seed of each run."""
     seeds = {cell.seed for cell in s.firsts}
     return np.array([k for k, cell in enumerate(cells) if cell.seed in seeds])
 

@@ -45,14 +45,12 @@ def tables(s: Study) -> dict[str, pd.DataFrame]:
     Replications of the same study that are stored already, and still current, are not made again.
     """
     kept = stored.of_study(s, "replications")
-    there = (
-        kept.tables["replications"] if kept and not kept.outdated(s) else pd.DataFrame({"replication": []})
-    )
-    missing = sorted(set(range(s.p.replications + 1)) - set(there.replication))
+    before = [kept.tables["replications"]] if kept and not kept.outdated(s) else []
+    missing = sorted(set(range(s.p.replications + 1)).difference(*(table.replication for table in before)))
     numbers = tqdm(missing, desc="replications", unit="study", disable=not s.p.replications)
     each = [rows(claims.ledger(replication(s, number)), number) for number in numbers]
-    whole = pd.concat([*([there] if len(there) else []), *each], ignore_index=True)
-    whole.attrs["seconds"] = kept.manifest["seconds"] if kept and len(there) else 0
+    whole = pd.concat([*before, *each], ignore_index=True)
+    whole.attrs["seconds"] = kept.manifest["seconds"] if kept and before else 0
     return {"replications": whole}
 
 

@@ -159,9 +159,8 @@ def load(path: str | Path, public: str | None = None) -> VGG16:
         if architecture != full:
             raise WeightsError(f"{path} holds {architecture}, and the weights {public!r} are {full}; {AGAIN}")
     model = empty(architecture)
-    model.load_state_dict(
-        dict(state), strict=False
-    )  # counters of batch norm, which old files lack, do nothing
+    # Counters of batch norm, which old files lack, do nothing.
+    model.load_state_dict(dict(state), strict=False)
     return model.eval()
 
 
